@@ -1,0 +1,257 @@
+//! Conditions: one helper to change them, one enum of reasons per kind.
+//!
+//! The meaning of the types is the one that kstatus gives them, so that Flux, `kubectl wait` and cli-utils need
+//! no configuration: `Ready` is always there, `Reconciling` and `Stalled` only while they are true, and never
+//! both at once.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+/// The condition types of our kinds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ConditionType {
+    /// The object can be used. Always present once the operator has seen the object.
+    Ready,
+    /// The current generation is not yet achieved, and the operator is working or waiting to work on it.
+    Reconciling,
+    /// Nothing will change without a person; the message says what to do.
+    Stalled,
+    /// A healthy object is being refreshed or replaced; `Ready` keeps its value meanwhile.
+    Updating,
+    /// `spec.suspend` is set: nothing but deletion is reconciled.
+    Paused,
+}
+
+impl ConditionType {
+    /// The word in the object.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "Ready",
+            Self::Reconciling => "Reconciling",
+            Self::Stalled => "Stalled",
+            Self::Updating => "Updating",
+            Self::Paused => "Paused",
+        }
+    }
+}
+
+/// Declares an enum of reasons with its words and their documentation, from which the reference is generated.
+macro_rules! reasons {
+    ($(#[$meta:meta])* $name:ident { $($(#[doc = $doc:literal])+ $variant:ident,)+ }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name { $($(#[doc = $doc])+ $variant,)+ }
+
+        impl $name {
+            /// Every reason, in the order of the documentation.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The word in the object: CamelCase, stable.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => stringify!($variant),)+ }
+            }
+
+            /// What it means and what to do, for the reference.
+            pub const fn doc(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc,)+),)+ }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Reasons of the conditions of an object that owns a cloud resource (ImageCache, later DataCache).
+    Reason {
+        /// The cloud resource is usable.
+        Available,
+        /// The operator has not yet asked the cloud for anything.
+        Pending,
+        /// The cloud builds the resource; `status.progressPercent` moves.
+        Building,
+        /// A create call got no clear answer (or the operator restarted during it). The operator looks for the
+        /// resource before it sends the same call again, so that nothing is billed twice.
+        Resolving,
+        /// The cloud replaces a usable resource; the old one serves until the new one is usable.
+        Replacing,
+        /// The cloud changes the resource in place.
+        UpdateInProgress,
+        /// The build failed in the cloud; `status.events` tell why. Tried again after 5, 30 and 120 minutes.
+        BuildFailed,
+        /// Three builds of this generation failed. Correct the spec or what it refers to, or set the annotation
+        /// eci-operator.io/requested-at to a new value.
+        BuildFailedPermanently,
+        /// The resource was removed outside of the operator and is built again.
+        Vanished,
+        /// `retentionDays` ended. Raise it or set eci-operator.io/requested-at to build again.
+        Expired,
+        /// The cloud removed the resource to make room, as `eliminationStrategy: LRU` allows.
+        Eliminated,
+        /// The object is being deleted, and the cloud resource with it.
+        Deleting,
+        /// The object is being deleted and the cloud resource is kept (`deletionPolicy: Retain`).
+        Releasing,
+        /// `spec.suspend` is set.
+        Suspended,
+        /// The spec is not valid; the message names the field.
+        InvalidSpec,
+        /// No vSwitch is known: set `spec.network.vSwitchIDs` or the operator's --vswitch-ids.
+        NetworkMissing,
+        /// A secret of `spec.imagePullSecrets` does not exist in the namespace.
+        SecretNotFound,
+        /// A secret of `spec.imagePullSecrets` is not a docker config, or broken.
+        SecretInvalid,
+        /// The operator has no cloud credentials.
+        CredentialsMissing,
+        /// The cloud does not accept the operator's credentials.
+        CredentialsRejected,
+        /// The operator's RAM identity lacks a permission; the message names the action.
+        PermissionDenied,
+        /// The operator's clock differs from the cloud's.
+        ClockSkew,
+        /// The account's quota is used up.
+        QuotaExceeded,
+        /// The zone has no stock for the instance that builds the resource.
+        NoStock,
+        /// The vSwitch has no free addresses.
+        VSwitchFull,
+        /// The account has unpaid bills.
+        Arrears,
+        /// The account may not use the service (not activated, not verified, closed).
+        AccountRestricted,
+        /// The cloud asks for fewer calls.
+        Throttled,
+        /// The cloud cannot be reached, or its answer cannot be understood.
+        CloudUnavailable,
+        /// The cloud is busy with the resource.
+        CloudBusy,
+        /// The cloud refused the call; the message has its code.
+        CloudRefused,
+        /// The object was made for another region or account than the operator's.
+        RegionChanged,
+        /// More resources vanished at once than can be believed; nothing is rebuilt.
+        CloudViewSuspect,
+    }
+}
+
+/// A condition as the operator wants it; [`set`] turns it into the API's form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its type.
+    pub type_: ConditionType,
+    /// `True`, `False`, or `Unknown` when absent.
+    pub status: Option<bool>,
+    /// Its reason.
+    pub reason: Reason,
+    /// A sentence for a person, at most [`MESSAGE_LIMIT`] characters.
+    pub message: String,
+}
+
+/// Longest message that we write, in characters (the API allows 32,768 bytes; people read one paragraph).
+pub const MESSAGE_LIMIT: usize = 1_024;
+
+/// Makes `current` say `wanted`: types that are not wanted are removed when they are ours, transition times are
+/// kept while the status of a condition stays the same. Conditions of others are left alone.
+pub fn set(current: &[Condition], wanted: &[Wanted], generation: i64, now: Timestamp) -> Vec<Condition> {
+    let ours = [
+        ConditionType::Ready,
+        ConditionType::Reconciling,
+        ConditionType::Stalled,
+        ConditionType::Updating,
+        ConditionType::Paused,
+    ];
+    let mut result: Vec<Condition> = Vec::with_capacity(wanted.len());
+    for want in wanted {
+        let status = match want.status {
+            Some(true) => "True",
+            Some(false) => "False",
+            None => "Unknown",
+        };
+        let since = current
+            .iter()
+            .find(|c| c.type_ == want.type_.as_str() && c.status == status)
+            .map_or_else(|| Time(whole_seconds(now)), |c| c.last_transition_time.clone());
+        result.push(Condition {
+            type_: want.type_.as_str().to_owned(),
+            status: status.to_owned(),
+            reason: want.reason.as_str().to_owned(),
+            message: want.message.chars().take(MESSAGE_LIMIT).collect(),
+            last_transition_time: since,
+            observed_generation: Some(generation),
+        });
+    }
+    result.extend(current.iter().filter(|c| !ours.iter().any(|t| t.as_str() == c.type_)).cloned());
+    result
+}
+
+/// Kubernetes times have whole seconds.
+pub fn whole_seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn ready(status: bool, reason: Reason) -> Wanted {
+        Wanted { type_: ConditionType::Ready, status: Some(status), reason, message: String::new() }
+    }
+
+    #[test]
+    fn a_transition_time_moves_only_with_the_status() {
+        let first = set(&[], &[ready(false, Reason::Pending)], 1, at(100));
+        let second = set(&first, &[ready(false, Reason::Building)], 2, at(200));
+        assert_eq!(second[0].last_transition_time.0, at(100));
+        assert_eq!(second[0].reason, "Building");
+        assert_eq!(second[0].observed_generation, Some(2));
+        let third = set(&second, &[ready(true, Reason::Available)], 2, at(300));
+        assert_eq!(third[0].last_transition_time.0, at(300));
+    }
+
+    #[test]
+    fn ours_go_when_not_wanted_and_those_of_others_stay() {
+        let foreign = Condition {
+            type_: "example.com/Audited".into(),
+            status: "True".into(),
+            reason: "X".into(),
+            message: String::new(),
+            last_transition_time: Time(at(1)),
+            observed_generation: None,
+        };
+        let mut current = set(
+            &[],
+            &[Wanted {
+                type_: ConditionType::Stalled,
+                status: Some(true),
+                reason: Reason::InvalidSpec,
+                message: String::new(),
+            }],
+            1,
+            at(1),
+        );
+        current.push(foreign.clone());
+        let next = set(&current, &[ready(true, Reason::Available)], 1, at(2));
+        assert_eq!(
+            next.iter().map(|c| c.type_.as_str()).collect::<Vec<_>>(),
+            ["Ready", "example.com/Audited"]
+        );
+        assert_eq!(next[1], foreign);
+    }
+
+    #[test]
+    fn every_reason_is_documented_camel_case() {
+        for reason in Reason::ALL {
+            assert!(reason.doc().trim().len() > 10, "{reason}");
+            assert!(reason.as_str().chars().all(|c| c.is_ascii_alphanumeric()), "{reason}");
+        }
+    }
+}

@@ -1,0 +1,497 @@
+//! `ImageCache`: container images baked into a cloud snapshot, so that pods start without pulling.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Most images in one cache (vendor's documentation).
+pub const MAX_IMAGES: usize = 20;
+
+/// What an ImageCache should be.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[kube(
+    group = "eci-operator.io",
+    version = "v1alpha1",
+    kind = "ImageCache",
+    plural = "imagecaches",
+    singular = "imagecache",
+    shortname = "imc",
+    category = "eci",
+    namespaced,
+    status = "ImageCacheStatus",
+    derive = "PartialEq",
+    doc = "Container images baked into a cloud snapshot, from which pods on virtual nodes start without pulling.",
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
+    printcolumn(name = "Cloud", type_ = "string", json_path = ".status.cloudStatus", description = "The cloud's own word for the state."),
+    printcolumn(name = "Progress", type_ = "integer", json_path = ".status.progressPercent", description = "Percent of the build."),
+    printcolumn(name = "ID", type_ = "string", json_path = ".status.imageCacheID"),
+    printcolumn(name = "Message", type_ = "string", priority = 1, json_path = ".status.conditions[?(@.type==\"Ready\")].message"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    validation = Rule::new("size(self.metadata.name) <= 63").message("metadata.name must be at most 63 characters long, because it becomes part of the cloud resource's name")
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.osType) == has(oldSelf.osType) && (!has(self.osType) || self.osType == oldSelf.osType)").message("spec.osType is immutable: a cache for another operating system is another ImageCache"),
+    validation = Rule::new("!has(self.snapshotCopies) || !has(self.snapshotCopies.flash) || (has(self.flash) && self.flash)").message("spec.snapshotCopies.flash needs spec.flash: true")
+)]
+pub struct ImageCacheSpec {
+    /// Image references, 1 to 20, as pods write them. Sent to the cloud and shown as written. Prefer fixed tags or
+    /// digests: a cache does not follow a tag that moves.
+    #[schemars(
+        length(min = 1, max = 20),
+        inner(length(min = 1, max = 512), regex(pattern = r"^[a-zA-Z0-9][a-zA-Z0-9._:/@-]*$"))
+    )]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub images: Vec<String>,
+
+    /// Docker config secrets of the same namespace, for registries that want a login.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub image_pull_secrets: Vec<SecretReference>,
+
+    /// How to talk to particular registries.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["host".into()]))]
+    pub registries: Vec<RegistryOptions>,
+
+    /// Container Registry Enterprise instances to pull from without a secret.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 5))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["id".into()]))]
+    pub acr_instances: Vec<AcrInstance>,
+
+    /// Size of the disk behind the cache, 20Gi to 32768Gi; 20Gi when absent. At least twice the images' size. Every
+    /// pod that uses the cache pays for a disk of this size.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 10), regex(pattern = r"^[1-9][0-9]*(Gi|Ti)$"))]
+    #[x_kube(validation = Rule::new("!self.matches('^[1-9][0-9]{0,6}(Gi|Ti)$') || (self.endsWith('Gi') ? (int(self.replace('Gi','')) >= 20 && int(self.replace('Gi','')) <= 32768) : int(self.replace('Ti','')) <= 32)").message("spec.size must be between 20Gi and 32768Gi (32Ti)"))]
+    pub size: Option<String>,
+
+    /// Days until the cloud deletes the cache, 1 to 65536; kept for ever when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65536))]
+    pub retention_days: Option<i32>,
+
+    /// Where the build instance runs. What is absent comes from the operator's configuration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<Network>,
+
+    /// Resource group of the cache.
+    #[serde(rename = "resourceGroupID", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[a-zA-Z0-9_-]+$"))]
+    pub resource_group_id: Option<String>,
+
+    /// Tags of the cloud resource, at most 15; five more are the operator's own.
+    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 15))]
+    #[x_kube(validation = Rule::new("self.all(k, size(k) >= 1 && size(k) <= 128 && !k.startsWith('eci-operator.io/') && !k.startsWith('aliyun') && !k.startsWith('acs:'))").message("spec.tags: keys have 1 to 128 characters and must not start with eci-operator.io/, aliyun or acs:"))]
+    pub tags: std::collections::BTreeMap<String, TagValue>,
+
+    /// Build a quick local snapshot first: the cache is usable earlier.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flash: Option<bool>,
+
+    /// Reuse layers of existing caches of the account while building.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reuse_layers: Option<bool>,
+
+    /// Copies of the snapshot, for many pods that start at once; the vendor advises one for 1,000 pods.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub snapshot_copies: Option<SnapshotCopies>,
+
+    /// Whether the cloud may remove the cache when the quota is used up. Keep when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub elimination_strategy: Option<EliminationStrategy>,
+
+    /// Operating system of the images. Immutable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub os_type: Option<OsType>,
+
+    /// What happens to the cloud resource when this object is deleted: Delete (when absent) or Retain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deletion_policy: Option<DeletionPolicy>,
+
+    /// Stop reconciling anything but deletion. Ready keeps its value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub suspend: Option<bool>,
+}
+
+/// The value of a tag.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct TagValue(#[schemars(length(max = 128))] pub String);
+
+/// A secret of the same namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SecretReference {
+    /// Its name.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    pub name: String,
+}
+
+/// How to talk to one registry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RegistryOptions {
+    /// Host, with port when it is not the default one, without a scheme.
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[a-zA-Z0-9]([a-zA-Z0-9.-]*[a-zA-Z0-9])?(:[0-9]{1,5})?$")
+    )]
+    pub host: String,
+    /// Accept any certificate.
+    #[serde(rename = "insecureSkipTLSVerify", skip_serializing_if = "Option::is_none")]
+    pub insecure_skip_tls_verify: Option<bool>,
+    /// Talk plain HTTP.
+    #[serde(rename = "plainHTTP", skip_serializing_if = "Option::is_none")]
+    pub plain_http: Option<bool>,
+}
+
+/// A Container Registry Enterprise instance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AcrInstance {
+    /// Instance ID, `cri-…`.
+    #[schemars(length(min = 5, max = 64), regex(pattern = r"^cri-[a-z0-9]+$"))]
+    pub id: String,
+    /// Instance name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub name: Option<String>,
+    /// Region of the instance, when it is another one.
+    #[serde(rename = "regionID", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[a-z0-9-]+$"))]
+    pub region_id: Option<String>,
+    /// Domains of the instance to use; all when absent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10), inner(length(min = 1, max = 253)))]
+    pub domains: Vec<String>,
+    /// Role in the account of the cache, for an instance of another account.
+    #[serde(rename = "serviceRoleARN", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub service_role_arn: Option<String>,
+    /// Role in the account of the instance.
+    #[serde(rename = "userRoleARN", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub user_role_arn: Option<String>,
+}
+
+/// Where the build instance runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Network {
+    /// vSwitches, at most 10.
+    #[serde(rename = "vSwitchIDs", default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10), inner(length(min = 5, max = 64), regex(pattern = r"^vsw-[a-z0-9-]+$")))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub v_switch_ids: Vec<String>,
+    /// Security group.
+    #[serde(rename = "securityGroupID", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 4, max = 64), regex(pattern = r"^sg-[a-z0-9-]+$"))]
+    pub security_group_id: Option<String>,
+    /// An existing EIP for the build instance, so that it reaches public registries.
+    #[serde(rename = "eipInstanceID", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 5, max = 64), regex(pattern = r"^eip-[a-z0-9-]+$"))]
+    pub eip_instance_id: Option<String>,
+}
+
+/// Copies of the snapshots.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SnapshotCopies {
+    /// Copies of the standard snapshot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub standard: Option<i32>,
+    /// Copies of the quick local snapshot; only with flash.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub flash: Option<i32>,
+}
+
+/// Whether the cloud may remove a cache for lack of quota.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum EliminationStrategy {
+    /// Never.
+    Keep,
+    /// The least recently used first.
+    #[serde(rename = "LRU")]
+    Lru,
+}
+
+/// Operating system of the images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OsType {
+    /// Linux.
+    Linux,
+    /// Windows.
+    Windows,
+}
+
+/// What happens to the cloud resource when the object is deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum DeletionPolicy {
+    /// It is deleted.
+    #[default]
+    Delete,
+    /// It stays, without our ownership tags.
+    Retain,
+}
+
+/// What the operator knows of an ImageCache.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ImageCacheStatus {
+    /// The generation that this status speaks of; -1 before the operator has seen the object.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Ready, Reconciling, Stalled, Updating, Paused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+    /// ID of the cloud resource, `imc-…`.
+    #[serde(rename = "imageCacheID", skip_serializing_if = "Option::is_none")]
+    pub image_cache_id: Option<String>,
+    /// ID of its snapshot.
+    #[serde(rename = "snapshotID", skip_serializing_if = "Option::is_none")]
+    pub snapshot_id: Option<String>,
+    /// ID of the temporary instance that builds it.
+    #[serde(rename = "containerGroupID", skip_serializing_if = "Option::is_none")]
+    pub container_group_id: Option<String>,
+    /// The cloud's own word for the state of the resource.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cloud_status: Option<String>,
+    /// Percent of the build, in steps of 10.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub progress_percent: Option<i32>,
+    /// The images of the resource as the cloud has them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["reference".into()]))]
+    pub images: Vec<CachedImage>,
+    /// When the cloud will delete the resource.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expiration_time: Option<Time>,
+    /// When a pod last used the resource.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_matched_time: Option<Time>,
+    /// A create call whose outcome is not yet known. Written before the call is sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operation: Option<Operation>,
+    /// The highest attempt number used; it only rises.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_attempt: Option<i64>,
+    /// UID of the object that this status belongs to. A status with another UID comes from a backup and is not believed.
+    #[serde(rename = "ownerUID", skip_serializing_if = "Option::is_none")]
+    pub owner_uid: Option<String>,
+    /// Region of the resource.
+    #[serde(rename = "regionID", skip_serializing_if = "Option::is_none")]
+    pub region_id: Option<String>,
+    /// What the resource was made from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub applied: Option<Applied>,
+    /// A second resource that is being built to replace the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub successor: Option<Successor>,
+    /// Builds that failed since the last success.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed_builds: Option<FailedBuilds>,
+    /// A create call that the cloud refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<Refusal>,
+    /// When the resource was last found gone and its rebuild began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_rebuild_time: Option<Time>,
+    /// The newest events of the cloud about the resource, at most 5.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 5))]
+    pub events: Vec<CloudEvent>,
+}
+
+/// An image of a cache.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CachedImage {
+    /// The reference as written.
+    pub reference: String,
+    /// Its digest, when known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+}
+
+/// A create call whose outcome is not yet known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Operation {
+    /// Its attempt number.
+    pub attempt: i64,
+    /// The client token of the call.
+    pub token: String,
+    /// When it was recorded.
+    pub start_time: Time,
+    /// Everything that the call says but secret values.
+    pub request: ImageCacheRequest,
+    /// The secrets whose values the call carries.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secret_versions: Vec<SecretVersion>,
+    /// Generation of the object that the request was made from.
+    pub generation: i64,
+}
+
+/// A secret as it was when a request was made.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretVersion {
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+    /// Its resourceVersion.
+    pub resource_version: String,
+}
+
+/// What a resource was made from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Applied {
+    /// Attempt that made it.
+    pub attempt: i64,
+    /// The request.
+    pub request: ImageCacheRequest,
+    /// The secrets whose values the call carried.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secret_versions: Vec<SecretVersion>,
+    /// Generation of the object that the request was made from.
+    pub generation: i64,
+}
+
+/// A resource that is being built to replace the current one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Successor {
+    /// ID of the cloud resource.
+    #[serde(rename = "imageCacheID")]
+    pub image_cache_id: String,
+    /// What it is made from.
+    pub applied: Applied,
+}
+
+/// Builds that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FailedBuilds {
+    /// How many, since the last success or new generation.
+    pub count: i32,
+    /// Generation that they were builds of.
+    pub generation: i64,
+    /// Value of the annotation eci-operator.io/requested-at when they were counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requested_at: Option<String>,
+    /// When the last one was seen.
+    pub last_time: Time,
+    /// What the cloud said of the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// A create call that the cloud refused: nothing was made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Refusal {
+    /// Reason, as in the conditions.
+    pub reason: String,
+    /// What the cloud said.
+    pub message: String,
+    /// How often in a row.
+    pub count: i32,
+    /// When it was last refused.
+    pub last_time: Time,
+    /// When the row began.
+    pub first_time: Time,
+    /// Generation that was refused.
+    pub generation: i64,
+    /// The secrets that the refused call used: another version is a reason to try again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secret_versions: Vec<SecretVersion>,
+}
+
+/// An event of the cloud.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CloudEvent {
+    /// Normal or Warning.
+    #[serde(rename = "type")]
+    pub type_: String,
+    /// The cloud's reason.
+    pub reason: String,
+    /// Its message, at most 256 characters.
+    pub message: String,
+    /// How often it happened.
+    pub count: i32,
+    /// When it last happened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_time: Option<Time>,
+}
+
+/// Everything that a create call says but secret values, tags and its token: resolved, canonical, comparable.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ImageCacheRequest {
+    /// Display name; not unique in the cloud.
+    pub name: String,
+    /// References as written, sorted.
+    pub images: Vec<String>,
+    /// GiB.
+    #[serde(rename = "sizeGiB")]
+    pub size_gib: i32,
+    /// Days; kept for ever when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retention_days: Option<i32>,
+    /// In the order of preference.
+    #[serde(rename = "vSwitchIDs", default, skip_serializing_if = "Vec::is_empty")]
+    pub v_switch_ids: Vec<String>,
+    /// Security group.
+    #[serde(rename = "securityGroupID", skip_serializing_if = "Option::is_none")]
+    pub security_group_id: Option<String>,
+    /// EIP.
+    #[serde(rename = "eipInstanceID", skip_serializing_if = "Option::is_none")]
+    pub eip_instance_id: Option<String>,
+    /// Resource group.
+    #[serde(rename = "resourceGroupID", skip_serializing_if = "Option::is_none")]
+    pub resource_group_id: Option<String>,
+    /// Names of the secrets with registry logins, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pull_secrets: Vec<String>,
+    /// Registries to talk plain HTTP to, sorted.
+    #[serde(rename = "plainHTTPRegistries", default, skip_serializing_if = "Vec::is_empty")]
+    pub plain_http_registries: Vec<String>,
+    /// Registries whose certificate is not checked, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub insecure_registries: Vec<String>,
+    /// Sorted by ID.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub acr_instances: Vec<AcrInstance>,
+    /// Quick local snapshot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flash: Option<bool>,
+    /// Reuse layers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reuse_layers: Option<bool>,
+    /// Copies of the standard snapshot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub standard_copies: Option<i32>,
+    /// Copies of the quick snapshot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flash_copies: Option<i32>,
+    /// Elimination strategy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub elimination_strategy: Option<EliminationStrategy>,
+    /// Operating system.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub os_type: Option<OsType>,
+    /// The user's own tags.
+    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    pub tags: std::collections::BTreeMap<String, String>,
+}

@@ -1,0 +1,1 @@
+//! Control plane, scenarios and end-to-end tests.

@@ -1,0 +1,7 @@
+//! Every decision of eci-operator.
+//!
+//! Nothing here does IO, starts a task, reads a clock, draws randomness, or knows `kube::Client` or HTTP. The only
+//! inputs are arguments, so that every decision can be tested, printed and replayed.
+#![warn(missing_docs)]
+
+pub mod cloud;

@@ -1,0 +1,2 @@
+//! The one entry for every task of the repository.
+fn main() {}
