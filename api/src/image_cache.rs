@@ -1,4 +1,5 @@
 //! `ImageCache`: container images baked into a cloud snapshot, so that pods start without pulling.
+#![allow(unreachable_pub, reason = "KubeSchema declares a copy of each struct inside a private scope")]
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
@@ -16,34 +17,34 @@ pub const MAX_IMAGES: usize = 20;
     kind = "ImageCache",
     plural = "imagecaches",
     singular = "imagecache",
-    shortname = "imc",
+    shortname = "imgc",
     category = "eci",
     namespaced,
     status = "ImageCacheStatus",
     derive = "PartialEq",
     doc = "Container images baked into a cloud snapshot, from which pods on virtual nodes start without pulling.",
-    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
-    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status", description = "Whether pods can use the cache."),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", description = "Why it is ready or not."),
     printcolumn(name = "Cloud", type_ = "string", json_path = ".status.cloudStatus", description = "The cloud's own word for the state."),
     printcolumn(name = "Progress", type_ = "integer", json_path = ".status.progressPercent", description = "Percent of the build."),
-    printcolumn(name = "ID", type_ = "string", json_path = ".status.imageCacheID"),
-    printcolumn(name = "Message", type_ = "string", priority = 1, json_path = ".status.conditions[?(@.type==\"Ready\")].message"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    validation = Rule::new("size(self.metadata.name) <= 63").message("metadata.name must be at most 63 characters long, because it becomes part of the cloud resource's name")
+    printcolumn(name = "ID", type_ = "string", json_path = ".status.imageCacheID", description = "ID of the cloud resource."),
+    printcolumn(name = "Message", type_ = "string", priority = 1, json_path = ".status.conditions[?(@.type==\"Ready\")].message", description = "The reason in a sentence."),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", description = "Since the object was created."),
+    validation = Rule::new("size(self.metadata.name) <= 63").message("metadata.name must have at most 63 characters: it becomes part of the cloud resource's name")
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("has(self.osType) == has(oldSelf.osType) && (!has(self.osType) || self.osType == oldSelf.osType)").message("spec.osType is immutable: a cache for another operating system is another ImageCache"),
-    validation = Rule::new("!has(self.snapshotCopies) || !has(self.snapshotCopies.flash) || (has(self.flash) && self.flash)").message("spec.snapshotCopies.flash needs spec.flash: true")
+    validation = Rule::new("!has(self.snapshotCopies) || !has(self.snapshotCopies.flash) || (has(self.flash) && self.flash)").message("spec.snapshotCopies.flash needs spec.flash: true, for only then there is a local snapshot to copy")
 )]
 pub struct ImageCacheSpec {
     /// Image references, 1 to 20, as pods write them. Sent to the cloud and shown as written. Prefer fixed tags or
     /// digests: a cache does not follow a tag that moves.
-    #[schemars(
-        length(min = 1, max = 20),
-        inner(length(min = 1, max = 512), regex(pattern = r"^[a-zA-Z0-9][a-zA-Z0-9._:/@-]*$"))
+    #[schemars(length(min = 1, max = 20), inner(length(min = 1, max = 512)))]
+    #[x_kube(
+        merge_strategy = ListMerge::Set,
+        validation = Rule::new("self.all(i, i.matches('^[a-zA-Z0-9][a-zA-Z0-9._:/@-]*$') && !i.contains('//'))").message("spec.images: write each reference as in a pod, without a scheme and without spaces, such as registry.example.com/app:1.2")
     )]
-    #[x_kube(merge_strategy = ListMerge::Set)]
     pub images: Vec<String>,
 
     /// Docker config secrets of the same namespace, for registries that want a login.
@@ -55,7 +56,11 @@ pub struct ImageCacheSpec {
     /// How to talk to particular registries.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20))]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["host".into()]))]
+    #[x_kube(
+        merge_strategy = ListMerge::Map(vec!["host".into()]),
+        validation = Rule::new("self.all(r, r.host.matches('^[a-zA-Z0-9]([a-zA-Z0-9.-]*[a-zA-Z0-9])?(:[0-9]{1,5})?$'))").message("spec.registries: host is a name or address with an optional port, without a scheme or path, such as registry.example.com:5000"),
+        validation = Rule::new("self.all(r, has(r.insecureSkipTLSVerify) || has(r.plainHTTP))").message("spec.registries: each entry sets insecureSkipTLSVerify or plainHTTP; leave out registries that need neither")
+    )]
     pub registries: Vec<RegistryOptions>,
 
     /// Container Registry Enterprise instances to pull from without a secret.
@@ -67,8 +72,12 @@ pub struct ImageCacheSpec {
     /// Size of the disk behind the cache, 20Gi to 32768Gi; 20Gi when absent. At least twice the images' size. Every
     /// pod that uses the cache pays for a disk of this size.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 10), regex(pattern = r"^[1-9][0-9]*(Gi|Ti)$"))]
-    #[x_kube(validation = Rule::new("!self.matches('^[1-9][0-9]{0,6}(Gi|Ti)$') || (self.endsWith('Gi') ? (int(self.replace('Gi','')) >= 20 && int(self.replace('Gi','')) <= 32768) : int(self.replace('Ti','')) <= 32)").message("spec.size must be between 20Gi and 32768Gi (32Ti)"))]
+    #[schemars(length(max = 10))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^[1-9][0-9]*(Gi|Ti)$')").message("spec.size must be a whole number of Gi or Ti, such as 40Gi"),
+        // Eight digits at most, so that int() cannot overflow; what the first rule refuses passes here.
+        validation = Rule::new("!self.matches('^[1-9][0-9]*(Gi|Ti)$') || (self.endsWith('Gi') ? int(self.replace('Gi','')) >= 20 && int(self.replace('Gi','')) <= 32768 : int(self.replace('Ti','')) <= 32)").message("spec.size must be between 20Gi and 32768Gi (32Ti)")
+    )]
     pub size: Option<String>,
 
     /// Days until the cloud deletes the cache, 1 to 65536; kept for ever when absent.
@@ -88,7 +97,10 @@ pub struct ImageCacheSpec {
     /// Tags of the cloud resource, at most 15; five more are the operator's own.
     #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 15))]
-    #[x_kube(validation = Rule::new("self.all(k, size(k) >= 1 && size(k) <= 128 && !k.startsWith('eci-operator.io/') && !k.startsWith('aliyun') && !k.startsWith('acs:'))").message("spec.tags: keys have 1 to 128 characters and must not start with eci-operator.io/, aliyun or acs:"))]
+    #[x_kube(
+        validation = Rule::new("self.all(k, size(k) >= 1 && size(k) <= 128)").message("spec.tags: a key has 1 to 128 characters"),
+        validation = Rule::new("!self.exists(k, k.startsWith('eci-operator.io/') || k.startsWith('aliyun') || k.startsWith('acs:'))").message("spec.tags: keys that start with eci-operator.io/, aliyun or acs: are reserved")
+    )]
     pub tags: std::collections::BTreeMap<String, TagValue>,
 
     /// Build a quick local snapshot first: the cache is usable earlier.
@@ -138,10 +150,7 @@ pub struct SecretReference {
 #[serde(rename_all = "camelCase")]
 pub struct RegistryOptions {
     /// Host, with port when it is not the default one, without a scheme.
-    #[schemars(
-        length(min = 1, max = 253),
-        regex(pattern = r"^[a-zA-Z0-9]([a-zA-Z0-9.-]*[a-zA-Z0-9])?(:[0-9]{1,5})?$")
-    )]
+    #[schemars(length(min = 1, max = 253))]
     pub host: String,
     /// Accept any certificate.
     #[serde(rename = "insecureSkipTLSVerify", skip_serializing_if = "Option::is_none")]
@@ -152,7 +161,7 @@ pub struct RegistryOptions {
 }
 
 /// A Container Registry Enterprise instance.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AcrInstance {
     /// Instance ID, `cri-…`.
@@ -168,15 +177,19 @@ pub struct AcrInstance {
     pub region_id: Option<String>,
     /// Domains of the instance to use; all when absent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 10), inner(length(min = 1, max = 253)))]
+    #[schemars(
+        length(max = 10),
+        inner(length(min = 1, max = 253), regex(pattern = r"^[a-zA-Z0-9][a-zA-Z0-9.-]*$"))
+    )]
+    #[x_kube(merge_strategy = ListMerge::Set)]
     pub domains: Vec<String>,
     /// Role in the account of the cache, for an instance of another account.
     #[serde(rename = "serviceRoleARN", skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 256))]
+    #[schemars(length(max = 256), regex(pattern = r"^acs:ram::[0-9]+:role/.+$"))]
     pub service_role_arn: Option<String>,
     /// Role in the account of the instance.
     #[serde(rename = "userRoleARN", skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 256))]
+    #[schemars(length(max = 256), regex(pattern = r"^acs:ram::[0-9]+:role/.+$"))]
     pub user_role_arn: Option<String>,
 }
 
@@ -213,7 +226,8 @@ pub struct SnapshotCopies {
     pub flash: Option<i32>,
 }
 
-/// Whether the cloud may remove a cache for lack of quota.
+/// Whether the cloud may remove the cache when the quota is used up: Keep (never; also when absent) or LRU (the
+/// least recently used first).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum EliminationStrategy {
     /// Never.
@@ -223,7 +237,7 @@ pub enum EliminationStrategy {
     Lru,
 }
 
-/// Operating system of the images.
+/// Operating system of the images: Linux or Windows; the cloud's default when absent. Immutable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum OsType {
     /// Linux.
@@ -232,7 +246,8 @@ pub enum OsType {
     Windows,
 }
 
-/// What happens to the cloud resource when the object is deleted.
+/// What happens to the cloud resource when this object is deleted: Delete (it is deleted; also when absent) or
+/// Retain (it stays, without our ownership tags).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum DeletionPolicy {
     /// It is deleted.
