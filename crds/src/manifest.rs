@@ -104,9 +104,9 @@ pub(crate) fn template(crd: &Value) -> YamlResult {
 
 /// The kustomization beside the manifests.
 pub(crate) fn kustomization(files: &[&str]) -> String {
-    let resources: String = files.iter().map(|file| format!("  - {file}\n")).collect();
+    let resources = files.join("\n  - ");
     format!(
-        "# {HEADER}\napiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n{resources}"
+        "# {HEADER}\napiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n  - {resources}\n"
     )
 }
 
