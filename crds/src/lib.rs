@@ -6,6 +6,8 @@
 
 mod manifest;
 mod reference;
+#[cfg(test)]
+mod tests;
 
 use std::fs;
 use std::path::{Path, PathBuf};
