@@ -5,3 +5,6 @@
 #![warn(missing_docs)]
 
 pub mod cloud;
+pub mod cloud_resource;
+pub mod pace;
+pub mod time;

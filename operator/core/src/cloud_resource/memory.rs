@@ -1,0 +1,261 @@
+//! What a process knows of an object beyond its status. Losing it is always safe.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::{Effect, Kind, Limits, Observed};
+use crate::cloud::{CloudError, CloudId, Meaning};
+use crate::time::{Mono, Now};
+
+/// What a process knows of one object (by UID).
+#[derive(Debug)]
+pub struct Memory<K: Kind> {
+    /// When the process first saw the object.
+    pub(super) born: Option<Mono>,
+    /// When it first saw it being deleted.
+    pub(super) deleting_since: Option<Mono>,
+    /// An operation that this process recorded and has not sent.
+    pub(super) fresh: Option<Fresh>,
+    /// The definite answer to a create call that the status does not yet have.
+    pub(super) answer: Option<Answer>,
+    /// When the last create call of this process was over whose answer is not known.
+    pub(super) doubt: Option<Mono>,
+    /// The window in which an unresolved operation is looked for.
+    pub(super) window: Option<Window>,
+    /// Resources that seem to be nobody's: begin of the first list that showed them.
+    pub(super) strays: BTreeMap<CloudId, Mono>,
+    /// Since when the process knows the current resource's ID.
+    pub(super) known: BTreeMap<CloudId, Mono>,
+    /// What looking up by ID gave.
+    pub(super) looks: BTreeMap<CloudId, Look<K::View>>,
+    /// Deletes that the cloud accepted.
+    pub(super) deleted: BTreeMap<CloudId, Mono>,
+    /// Resources that are confirmed gone.
+    pub(super) gone: BTreeSet<CloudId>,
+    /// Resources whose ownership tags were set, and when.
+    pub(super) retagged: BTreeMap<CloudId, Mono>,
+    /// Resources whose ownership tags were taken away (Retain).
+    pub(super) released: BTreeSet<CloudId>,
+    /// A change in place that the cloud accepted and the status does not yet have.
+    pub(super) updated: Option<(CloudId, K::Request)>,
+    /// Attempt of the unresolved operation that the process last saw.
+    pub(super) attempt: Option<i64>,
+    /// The last failure of something that can simply be repeated.
+    pub(super) trouble: Option<Trouble>,
+}
+
+impl<K: Kind> Default for Memory<K> {
+    fn default() -> Self {
+        Self {
+            born: None,
+            deleting_since: None,
+            fresh: None,
+            answer: None,
+            doubt: None,
+            window: None,
+            strays: BTreeMap::new(),
+            known: BTreeMap::new(),
+            looks: BTreeMap::new(),
+            deleted: BTreeMap::new(),
+            gone: BTreeSet::new(),
+            retagged: BTreeMap::new(),
+            released: BTreeSet::new(),
+            updated: None,
+            attempt: None,
+            trouble: None,
+        }
+    }
+}
+
+/// An operation that this process recorded: it may be sent once without looking.
+#[derive(Clone, Debug)]
+pub(super) struct Fresh {
+    pub(super) attempt: i64,
+    pub(super) resource_version: String,
+    pub(super) recorded: Mono,
+}
+
+/// A definite answer to a create call.
+#[derive(Clone, Debug)]
+pub(super) enum Answer {
+    Made {
+        attempt: i64,
+        id: CloudId,
+    },
+    Refused {
+        attempt: i64,
+        error: CloudError,
+    },
+    /// It never left this process.
+    Withheld {
+        attempt: i64,
+    },
+}
+
+/// Looking for an unresolved operation.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Window {
+    pub(super) attempt: i64,
+    /// Begin of the first list begun after the last possible send.
+    pub(super) begun: Mono,
+    /// The token is of no use: do not send it again, take the next attempt.
+    pub(super) token_spent: bool,
+}
+
+/// What looking up by ID gave.
+#[derive(Clone, Debug)]
+pub(super) struct Look<V> {
+    /// When the newest look was begun.
+    pub(super) at: Mono,
+    /// What it showed.
+    pub(super) view: Option<V>,
+    /// First of the looks in a row that showed nothing.
+    pub(super) empty_since: Option<Mono>,
+}
+
+/// A failure of something that can simply be repeated.
+#[derive(Clone, Debug)]
+pub(super) struct Trouble {
+    pub(super) error: CloudError,
+    pub(super) count: u32,
+    pub(super) until: Mono,
+    /// A look failed, not an effect.
+    pub(super) of_look: bool,
+}
+
+/// What became of an effect.
+#[derive(Debug)]
+pub enum Outcome {
+    /// A write to the object succeeded and gave it this resourceVersion.
+    Written(String),
+    /// A write to the object was refused because the copy was old, or the object is gone: look again.
+    Conflict,
+    /// The create call was answered.
+    Created(CloudId),
+    /// The call was not sent, and will not be: the secrets are no longer those of the record, or it came too late.
+    Withheld,
+    /// The cloud did as it was told.
+    Done,
+    /// The call failed.
+    Failed(CloudError),
+}
+
+impl<K: Kind> Memory<K> {
+    /// Takes in what a pass sees, before it plans.
+    pub(super) fn digest(&mut self, seen: &Observed<'_, K>, now: Now) {
+        self.born.get_or_insert(now.mono);
+        if seen.object.deleting {
+            self.deleting_since.get_or_insert(now.mono);
+        }
+        let attempt = seen.record.operation.as_ref().map(|op| op.attempt);
+        self.attempt = attempt;
+        if self.fresh.as_ref().is_some_and(|f| Some(f.attempt) != attempt && seen.object.live) {
+            self.fresh = None;
+        }
+        if self.window.is_some_and(|w| Some(w.attempt) != attempt) {
+            self.window = None;
+        }
+        for owned in seen.record.current.iter().chain(&seen.record.successor) {
+            self.known.entry(owned.id.clone()).or_insert(now.mono);
+        }
+        if let Some(list) = seen.list {
+            let listed: BTreeSet<&CloudId> = list.items.iter().map(K::id).collect();
+            self.strays.retain(|id, _| listed.contains(id));
+        }
+    }
+
+    /// Takes in what became of an effect.
+    pub fn fold(&mut self, effect: &Effect<K::Request>, outcome: Outcome, limits: &Limits, now: Now) {
+        match (effect, outcome) {
+            (Effect::Write(record), Outcome::Written(resource_version)) => {
+                self.answer = None;
+                // Only an operation that this very write recorded may be sent without looking.
+                self.fresh = record
+                    .operation
+                    .as_ref()
+                    .filter(|op| Some(op.attempt) != self.attempt)
+                    .map(|op| Fresh { attempt: op.attempt, resource_version, recorded: now.mono });
+                if record.operation.is_none() {
+                    self.doubt = None;
+                    self.window = None;
+                }
+            }
+            (Effect::Create(call), outcome) => self.fold_create(call.attempt, outcome, now),
+            (Effect::Delete { id, .. }, Outcome::Done) => self.accept_delete(id, now),
+            (Effect::Delete { id, .. }, Outcome::Failed(e)) if e.meaning == Meaning::NotFound => {
+                self.accept_delete(id, now);
+            }
+            (Effect::Retag { id, remove, .. }, Outcome::Done) => self.accept_tags(id, remove.is_empty(), now),
+            (Effect::Retag { id, remove, .. }, Outcome::Failed(e)) if e.meaning == Meaning::NotFound => {
+                self.accept_tags(id, remove.is_empty(), now);
+            }
+            (Effect::Update { id, request, .. }, Outcome::Done) => {
+                self.trouble = None;
+                self.updated = Some((id.clone(), request.clone()));
+            }
+            (_, Outcome::Done) => self.trouble = None,
+            (_, Outcome::Failed(error)) => self.stumble(error, false, limits, now),
+            (_, Outcome::Written(_) | Outcome::Conflict | Outcome::Created(_) | Outcome::Withheld) => {}
+        }
+    }
+
+    /// Takes in a look by ID.
+    pub fn looked(&mut self, id: CloudId, begun: Mono, view: Option<K::View>) {
+        if self.trouble.as_ref().is_some_and(|t| t.of_look) {
+            self.trouble = None;
+        }
+        let empty_since = match (&view, self.looks.get(&id)) {
+            (Some(_), _) => None,
+            (None, before) => Some(before.and_then(|b| b.empty_since).unwrap_or(begun)),
+        };
+        self.looks.insert(id, Look { at: begun, view, empty_since });
+    }
+
+    /// Takes in a look by ID that failed.
+    pub fn look_failed(&mut self, error: CloudError, limits: &Limits, now: Now) {
+        self.stumble(error, true, limits, now);
+    }
+
+    fn stumble(&mut self, error: CloudError, of_look: bool, limits: &Limits, now: Now) {
+        let count = self.trouble.as_ref().map_or(0, |t| t.count).saturating_add(1);
+        let wait = error.retry_after.unwrap_or_default().max(crate::pace::back_off(error.meaning, count));
+        let wait = wait.max(Duration::from_millis(200)).min(limits.resolve_window);
+        self.trouble = Some(Trouble { error, count, until: now.mono.plus(wait), of_look });
+    }
+
+    fn fold_create(&mut self, attempt: i64, outcome: Outcome, now: Now) {
+        // Sent or not, it may not be sent without looking a second time.
+        self.fresh = None;
+        match outcome {
+            Outcome::Created(id) => {
+                self.known.insert(id.clone(), now.mono);
+                self.answer = Some(Answer::Made { attempt, id });
+            }
+            Outcome::Failed(error) if error.is_refusal() => {
+                self.answer = Some(Answer::Refused { attempt, error });
+            }
+            Outcome::Failed(error) => {
+                let token_spent = error.meaning == Meaning::TokenMismatch;
+                self.doubt = Some(now.mono);
+                // The window begins with the first list that is begun from now on; the old one is over.
+                self.window = token_spent.then_some(Window { attempt, begun: now.mono, token_spent });
+                self.trouble = None;
+            }
+            _ => self.answer = Some(Answer::Withheld { attempt }),
+        }
+    }
+
+    fn accept_tags(&mut self, id: &CloudId, taken_over: bool, now: Now) {
+        self.trouble = None;
+        if taken_over {
+            self.retagged.insert(id.clone(), now.mono);
+        } else {
+            self.released.insert(id.clone());
+        }
+    }
+
+    fn accept_delete(&mut self, id: &CloudId, now: Now) {
+        self.trouble = None;
+        self.deleted.insert(id.clone(), now.mono);
+    }
+}

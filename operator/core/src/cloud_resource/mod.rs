@@ -1,0 +1,409 @@
+//! The life cycle of an object that owns a cloud resource.
+//!
+//! One pure function, [`plan`], decides what a pass does next; the shell does it, tells the process's [`Memory`] the
+//! outcome ([`Memory::fold`]) and asks again. A pass does one thing, so that "stopped after every prefix" is the
+//! same as "stopped between any two passes".
+//!
+//! What must hold, whatever is lost, late, repeated or restarted: an object has one live cloud resource after
+//! quiescence, two while one replaces the other, none after its deletion. The protocol that gives this is in
+//! `docs/adr/0001-exactly-once.md`; the model in `tests/model.rs` runs this very code.
+//!
+//! Reading order: this file, [`record`](self::Record), `plan.rs`, `resolve.rs`, `memory.rs`, `delete.rs`, `speak.rs`.
+
+mod delete;
+pub mod identity;
+mod memory;
+mod plan;
+mod resolve;
+mod speak;
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::time::Duration;
+
+use eci_api::condition::{Reason, Wanted};
+use eci_api::image_cache::{DeletionPolicy, SecretVersion};
+use jiff::Timestamp;
+
+use crate::cloud::{ClientToken, CloudError, CloudId};
+use crate::time::Mono;
+
+pub use identity::Owner;
+pub use memory::{Memory, Outcome};
+pub use plan::plan;
+pub use speak::{Class, explain};
+
+/// What is particular to a kind.
+pub trait Kind: 'static {
+    /// Everything that a create call says but secret values, tags and token.
+    type Request: Clone + PartialEq + Debug + Send + Sync;
+    /// The resource as the cloud shows it.
+    type View: Clone + Debug + Send + Sync;
+
+    /// What people call it, for messages.
+    const NOUN: &'static str;
+
+    /// Its ID.
+    fn id(view: &Self::View) -> &CloudId;
+    /// Its state.
+    fn phase(view: &Self::View) -> Phase;
+    /// Its tags.
+    fn tags(view: &Self::View) -> &BTreeMap<String, String>;
+    /// Why it failed, in the cloud's words.
+    fn failure(view: &Self::View) -> Option<String>;
+    /// When the cloud will delete it.
+    fn expiration(view: &Self::View) -> Option<Timestamp>;
+
+    /// Names of the secrets whose values the call carries.
+    fn secrets(request: &Self::Request) -> &[String];
+    /// Whether the difference needs a second resource that replaces the first.
+    fn replaces(wanted: &Self::Request, applied: &Self::Request) -> bool;
+    /// Whether the difference can be applied in place.
+    fn updates(wanted: &Self::Request, applied: &Self::Request) -> bool;
+    /// `applied` after the fields that can be changed in place have been.
+    fn updated(wanted: &Self::Request, applied: &Self::Request) -> Self::Request;
+    /// `assumed`, corrected by what the cloud shows: what a resource was really made from.
+    fn corrected(assumed: &Self::Request, view: &Self::View) -> Self::Request;
+    /// Whether the cloud may remove the resource by itself to make room.
+    fn may_be_eliminated(applied: &Self::Request) -> bool;
+}
+
+/// The state of a resource, whatever the kind calls it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Being built. Also any word that we do not know: keep looking.
+    Building,
+    /// Usable.
+    Usable,
+    /// Changing in place.
+    Changing,
+    /// A change in place failed.
+    ChangeFailed,
+    /// The build failed.
+    Failed,
+}
+
+/// What is remembered in the object's status: the truth that outlives a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record<R> {
+    /// UID of the object that the record is of; `None` when nothing was recorded yet.
+    pub owner_uid: Option<String>,
+    /// Region of the resource.
+    pub region: Option<String>,
+    /// Highest attempt used; only rises.
+    pub last_attempt: i64,
+    /// A create call whose outcome is not known.
+    pub operation: Option<Operation<R>>,
+    /// The resource.
+    pub current: Option<Owned<R>>,
+    /// A resource that is being built to replace it.
+    pub successor: Option<Owned<R>>,
+    /// Builds that failed.
+    pub failed: Option<FailedBuilds>,
+    /// A create call that was refused.
+    pub refusal: Option<Refusal>,
+    /// When a vanished resource was last rebuilt.
+    pub last_rebuild: Option<Timestamp>,
+    /// The value of the annotation `requested-at` that was last acted upon.
+    pub handled_request: Option<String>,
+    /// When the cloud said that it would delete the resource.
+    pub expiration: Option<Timestamp>,
+    /// Whether the cloud has ever shown the current resource.
+    pub seen: bool,
+    /// Whether it was usable when last seen.
+    pub usable: bool,
+}
+
+impl<R> Default for Record<R> {
+    fn default() -> Self {
+        Self {
+            owner_uid: None,
+            region: None,
+            last_attempt: 0,
+            operation: None,
+            current: None,
+            successor: None,
+            failed: None,
+            refusal: None,
+            last_rebuild: None,
+            handled_request: None,
+            expiration: None,
+            seen: false,
+            usable: false,
+        }
+    }
+}
+
+/// A create call whose outcome is not known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operation<R> {
+    /// Attempt number, from 1.
+    pub attempt: i64,
+    /// Its token.
+    pub token: ClientToken,
+    /// When it was recorded.
+    pub started: Timestamp,
+    /// What it asks for.
+    pub request: R,
+    /// The secrets whose values it carries.
+    pub secrets: Vec<SecretVersion>,
+    /// Generation that the request was made from.
+    pub generation: i64,
+}
+
+/// A resource of ours, and what it was made from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owned<R> {
+    /// Its ID.
+    pub id: CloudId,
+    /// Attempt that made it.
+    pub attempt: i64,
+    /// The request.
+    pub request: R,
+    /// The secrets whose values the call carried.
+    pub secrets: Vec<SecretVersion>,
+    /// Generation that the request was made from.
+    pub generation: i64,
+}
+
+/// Builds that failed, of one generation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedBuilds {
+    /// How many.
+    pub count: i32,
+    /// Generation.
+    pub generation: i64,
+    /// The last attempt that failed.
+    pub attempt: i64,
+    /// When that was seen.
+    pub last: Timestamp,
+    /// What the cloud said.
+    pub message: Option<String>,
+}
+
+/// A create call that was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Why.
+    pub reason: Reason,
+    /// In the cloud's words.
+    pub message: String,
+    /// How often in a row.
+    pub count: i32,
+    /// First of the row.
+    pub first: Timestamp,
+    /// Last of the row.
+    pub last: Timestamp,
+    /// Generation that was refused.
+    pub generation: i64,
+    /// The secrets of the refused call.
+    pub secrets: Vec<SecretVersion>,
+}
+
+/// What a pass sees.
+#[derive(Debug)]
+pub struct Observed<'a, K: Kind> {
+    /// The object's metadata.
+    pub object: Object,
+    /// Its status.
+    pub record: Record<K::Request>,
+    /// The newest complete list of the cluster's resources, if any.
+    pub list: Option<&'a List<K>>,
+    /// Why the newest try to list failed, when it did.
+    pub list_error: Option<&'a CloudError>,
+    /// The secrets that [`Read::Secrets`] asked for.
+    pub secrets: Option<Result<Vec<SecretVersion>, Problem>>,
+    /// The operator's region.
+    pub region: &'a str,
+    /// How long the lease still lasts; `None` without leader election.
+    pub lease_left: Option<Duration>,
+}
+
+/// The object's metadata.
+#[derive(Clone, Debug)]
+pub struct Object {
+    /// Who it is.
+    pub owner: Owner,
+    /// Generation.
+    pub generation: i64,
+    /// resourceVersion of this copy.
+    pub resource_version: String,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+    /// Whether it has our finalizer.
+    pub has_finalizer: bool,
+    /// Whether the copy is from a GET or a write of this reconcile, not from a watch.
+    pub live: bool,
+}
+
+/// A complete list of the cluster's resources, reduced to those that carry this object's UID or name.
+#[derive(Clone, Debug)]
+pub struct List<K: Kind> {
+    /// When the list was begun.
+    pub begun: Mono,
+    /// The resources.
+    pub items: Vec<K::View>,
+    /// So many resources vanished at once that the list is not believed.
+    pub suspect: bool,
+}
+
+/// What the user wants.
+#[derive(Clone, Debug)]
+pub struct Desired<R> {
+    /// The request that the spec amounts to, or why it amounts to none.
+    pub request: Result<R, Problem>,
+    /// What happens to the resource when the object goes.
+    pub deletion_policy: DeletionPolicy,
+    /// Nothing but deletion is reconciled.
+    pub suspend: bool,
+    /// The annotation `requested-at`.
+    pub requested_at: Option<String>,
+}
+
+/// Something that a person has to change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Why.
+    pub reason: Reason,
+    /// What happened, to which object, what to do.
+    pub message: String,
+}
+
+/// Durations of the protocol.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// How long an unresolved create call is looked for before it is sent again (`--resolve-window`).
+    pub resolve_window: Duration,
+    /// How long after recording it an operation may be sent without looking.
+    pub send_within: Duration,
+    /// How long one call to the cloud may take.
+    pub request_timeout: Duration,
+    /// How long the cloud is trusted to remember a token.
+    pub token_life: Duration,
+    /// How far apart two looks must be that prove together that a resource is gone.
+    pub vanish_gap: Duration,
+    /// How far apart two lists must be that prove together that a resource is nobody's.
+    pub stray_gap: Duration,
+    /// How often the same question is asked about one resource.
+    pub look_gap: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self {
+            resolve_window: seconds(300),
+            send_within: seconds(10),
+            request_timeout: seconds(10),
+            token_life: seconds(30 * 60),
+            vanish_gap: seconds(60),
+            stray_gap: seconds(30),
+            look_gap: seconds(5),
+        }
+    }
+}
+
+/// What a pass does next.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Next<R> {
+    /// Look, and plan again at once.
+    Read(Read),
+    /// Do this one thing, fold its outcome, and plan again at once.
+    Do(Effect<R>),
+    /// Write the status if it differs, and wait.
+    Rest,
+}
+
+/// Something to look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// The object, by GET.
+    Object,
+    /// The secrets of these names.
+    Secrets(Vec<String>),
+    /// A complete list begun at this instant or later.
+    List(Mono),
+    /// One resource by ID.
+    Resource(CloudId),
+}
+
+/// Something to do. Each is safe to stop before and after.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect<R> {
+    /// Add our finalizer.
+    AddFinalizer,
+    /// Write the record into the status, if the object is still at the resourceVersion of this pass.
+    Write(Box<Record<R>>),
+    /// Send a create call, at most once.
+    Create(Box<Create<R>>),
+    /// Change a resource in place, with a fresh token.
+    Update {
+        /// Which.
+        id: CloudId,
+        /// To what.
+        request: R,
+        /// All its tags but the user's.
+        tags: BTreeMap<String, String>,
+    },
+    /// Delete a resource, with a fresh token.
+    Delete {
+        /// Which.
+        id: CloudId,
+        /// Why, for the event.
+        why: DeleteReason,
+    },
+    /// Change tags.
+    Retag {
+        /// Which.
+        id: CloudId,
+        /// Tags to set.
+        set: BTreeMap<String, String>,
+        /// Keys to remove.
+        remove: Vec<String>,
+    },
+    /// Remove our finalizer.
+    RemoveFinalizer,
+}
+
+/// A create call.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Create<R> {
+    /// Attempt.
+    pub attempt: i64,
+    /// Token.
+    pub token: ClientToken,
+    /// What to ask for.
+    pub request: R,
+    /// Our tags.
+    pub tags: BTreeMap<String, String>,
+    /// The secrets must still be at these versions when their values are read.
+    pub secrets: Vec<SecretVersion>,
+    /// Not to be sent after this instant.
+    pub not_after: Option<Mono>,
+}
+
+/// Why a resource is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeleteReason {
+    /// Its object is deleted.
+    ObjectDeleted,
+    /// It is a second one: a repeated create call, or one that was replaced.
+    Superseded,
+    /// Its build failed and is tried again.
+    BuildFailed,
+}
+
+/// A pass, decided: data that can be printed, compared and tested.
+#[derive(Clone, Debug)]
+pub struct Plan<R> {
+    /// What to do.
+    pub next: Next<R>,
+    /// The record after this pass, to be written at rest.
+    pub record: Record<R>,
+    /// The conditions at rest.
+    pub conditions: Vec<Wanted>,
+    /// When to plan again at the latest; `None` waits for a change.
+    pub wake: Option<Duration>,
+    /// Whether something is under way in the cloud, so that lists should come fast.
+    pub busy: bool,
+}
