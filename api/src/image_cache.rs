@@ -43,7 +43,7 @@ pub struct ImageCacheSpec {
     #[schemars(length(min = 1, max = 20), inner(length(min = 1, max = 512)))]
     #[x_kube(
         merge_strategy = ListMerge::Set,
-        validation = Rule::new("self.all(i, i.matches('^[a-zA-Z0-9][a-zA-Z0-9._:/@-]*$') && !i.contains('//'))").message("spec.images: write each reference as in a pod, without a scheme and without spaces, such as registry.example.com/app:1.2")
+        validation = Rule::new("self.all(i, i.matches('^[a-zA-Z0-9][a-zA-Z0-9._:/@-]*$') && !i.contains('//'))").message("each image is a reference as in a pod, without a scheme and without spaces, such as registry.example.com/app:1.2")
     )]
     pub images: Vec<String>,
 
@@ -58,8 +58,8 @@ pub struct ImageCacheSpec {
     #[schemars(length(max = 20))]
     #[x_kube(
         merge_strategy = ListMerge::Map(vec!["host".into()]),
-        validation = Rule::new("self.all(r, r.host.matches('^[a-zA-Z0-9]([a-zA-Z0-9.-]*[a-zA-Z0-9])?(:[0-9]{1,5})?$'))").message("spec.registries: host is a name or address with an optional port, without a scheme or path, such as registry.example.com:5000"),
-        validation = Rule::new("self.all(r, has(r.insecureSkipTLSVerify) || has(r.plainHTTP))").message("spec.registries: each entry sets insecureSkipTLSVerify or plainHTTP; leave out registries that need neither")
+        validation = Rule::new("self.all(r, r.host.matches('^[a-zA-Z0-9]([a-zA-Z0-9.-]*[a-zA-Z0-9])?(:[0-9]{1,5})?$'))").message("a host is a name or address with an optional port, without a scheme or path, such as registry.example.com:5000"),
+        validation = Rule::new("self.all(r, has(r.insecureSkipTLSVerify) || has(r.plainHTTP))").message("each entry sets insecureSkipTLSVerify or plainHTTP; leave out registries that need neither")
     )]
     pub registries: Vec<RegistryOptions>,
 
@@ -74,9 +74,9 @@ pub struct ImageCacheSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 10))]
     #[x_kube(
-        validation = Rule::new("self.matches('^[1-9][0-9]*(Gi|Ti)$')").message("spec.size must be a whole number of Gi or Ti, such as 40Gi"),
+        validation = Rule::new("self.matches('^[1-9][0-9]*(Gi|Ti)$')").message("must be a whole number of Gi or Ti, such as 40Gi"),
         // Eight digits at most, so that int() cannot overflow; what the first rule refuses passes here.
-        validation = Rule::new("!self.matches('^[1-9][0-9]*(Gi|Ti)$') || (self.endsWith('Gi') ? int(self.replace('Gi','')) >= 20 && int(self.replace('Gi','')) <= 32768 : int(self.replace('Ti','')) <= 32)").message("spec.size must be between 20Gi and 32768Gi (32Ti)")
+        validation = Rule::new("!self.matches('^[1-9][0-9]*(Gi|Ti)$') || (self.endsWith('Gi') ? int(self.replace('Gi','')) >= 20 && int(self.replace('Gi','')) <= 32768 : int(self.replace('Ti','')) <= 32)").message("must be between 20Gi and 32768Gi (32Ti)")
     )]
     pub size: Option<String>,
 
@@ -98,8 +98,8 @@ pub struct ImageCacheSpec {
     #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 15))]
     #[x_kube(
-        validation = Rule::new("self.all(k, size(k) >= 1 && size(k) <= 128)").message("spec.tags: a key has 1 to 128 characters"),
-        validation = Rule::new("!self.exists(k, k.startsWith('eci-operator.io/') || k.startsWith('aliyun') || k.startsWith('acs:'))").message("spec.tags: keys that start with eci-operator.io/, aliyun or acs: are reserved")
+        validation = Rule::new("self.all(k, size(k) >= 1 && size(k) <= 128)").message("a key has 1 to 128 characters"),
+        validation = Rule::new("!self.exists(k, k.startsWith('eci-operator.io/') || k.startsWith('aliyun') || k.startsWith('acs:'))").message("keys that start with eci-operator.io/, aliyun or acs: are reserved")
     )]
     pub tags: std::collections::BTreeMap<String, TagValue>,
 

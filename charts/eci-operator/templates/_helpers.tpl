@@ -1,0 +1,75 @@
+{{- define "eci-operator.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "eci-operator.fullname" -}}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" }}
+{{- else if contains (include "eci-operator.name" .) .Release.Name }}
+{{- .Release.Name | trunc 63 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name (include "eci-operator.name" .) | trunc 63 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{- define "eci-operator.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "eci-operator.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: operator
+{{- end }}
+
+{{- define "eci-operator.labels" -}}
+{{ include "eci-operator.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: eci-operator
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "eci-operator.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create }}
+{{- default (include "eci-operator.fullname" .) .Values.serviceAccount.name }}
+{{- else }}
+{{- required "serviceAccount.create is false: set serviceAccount.name to the ServiceAccount to use" .Values.serviceAccount.name }}
+{{- end }}
+{{- end }}
+
+{{- define "eci-operator.image" -}}
+{{- if .Values.image.digest }}
+{{- printf "%s@%s" .Values.image.repository .Values.image.digest }}
+{{- else }}
+{{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) }}
+{{- end }}
+{{- end }}
+
+{{/* The region, or nothing when extraEnv gives it; without either the operator could not start. */}}
+{{- define "eci-operator.region" -}}
+{{- $env := list }}
+{{- range .Values.extraEnv }}
+{{- $env = append $env .name }}
+{{- end }}
+{{- if not (has "ECI_REGION" $env) }}
+{{- required "region is not set: add --set region=cn-hangzhou (or the region that your virtual nodes are in)" .Values.region }}
+{{- else }}
+{{- .Values.region }}
+{{- end }}
+{{- end }}
+
+{{/* What the operator does to objects of users: in every namespace, or in those of the value namespaces. */}}
+{{- define "eci-operator.userRules" -}}
+- apiGroups: [eci-operator.io]
+  resources: [imagecaches]
+  verbs: [get, list, watch, patch]
+- apiGroups: [eci-operator.io]
+  resources: [imagecaches/status]
+  verbs: [patch]
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+{{- end }}
