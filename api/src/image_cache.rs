@@ -320,6 +320,9 @@ pub struct ImageCacheStatus {
     /// When the resource was last found gone and its rebuild began.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_rebuild_time: Option<Time>,
+    /// The value of the annotation eci-operator.io/requested-at that was last acted upon.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_handled_request: Option<String>,
     /// The newest events of the cloud about the resource, at most 5.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 5))]
@@ -397,16 +400,15 @@ pub struct Successor {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FailedBuilds {
-    /// How many, since the last success or new generation.
+    /// How many, of this generation.
     pub count: i32,
     /// Generation that they were builds of.
     pub generation: i64,
-    /// Value of the annotation eci-operator.io/requested-at when they were counted.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub requested_at: Option<String>,
-    /// When the last one was seen.
+    /// The last attempt that failed.
+    pub attempt: i64,
+    /// When that was seen.
     pub last_time: Time,
-    /// What the cloud said of the last one.
+    /// What the cloud said of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }

@@ -6,6 +6,7 @@
 
 pub mod condition;
 pub mod image_cache;
+pub mod image_reference;
 pub mod quantity;
 
 /// The API group of every kind.

@@ -6,5 +6,7 @@
 
 pub mod cloud;
 pub mod cloud_resource;
+pub mod image_cache;
 pub mod pace;
+pub mod pull_secret;
 pub mod time;

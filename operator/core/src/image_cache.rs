@@ -1,0 +1,416 @@
+//! What is particular to an `ImageCache`: how its spec becomes a request, and a record its status.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use eci_api::condition::{self, ConditionType, Reason, Wanted};
+use eci_api::image_cache::{
+    Applied, CachedImage, CloudEvent, EliminationStrategy, FailedBuilds as ApiFailedBuilds, ImageCache,
+    ImageCacheRequest, ImageCacheStatus, Operation as ApiOperation, Refusal as ApiRefusal, Successor,
+};
+use eci_api::image_reference::ImageReference;
+use eci_api::quantity::CacheSize;
+use eci_api::{REQUESTED_AT, image_cache};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use crate::cloud::{CacheState, ClientToken, CloudId, ImageCacheView, UpdateImageCache};
+use crate::cloud_resource::{Desired, FailedBuilds, Kind, Operation, Owned, Phase, Problem, Record, Refusal};
+
+/// Most of the cloud's events that a status shows.
+pub const EVENTS_SHOWN: usize = 5;
+/// Longest message of one of them, in characters.
+pub const EVENT_LIMIT: usize = 256;
+
+/// The kind.
+#[derive(Debug)]
+pub struct ImageCacheKind;
+
+impl Kind for ImageCacheKind {
+    type Request = ImageCacheRequest;
+    type View = ImageCacheView;
+
+    const NOUN: &'static str = "image cache";
+
+    fn id(view: &ImageCacheView) -> &CloudId {
+        &view.id
+    }
+
+    fn phase(view: &ImageCacheView) -> Phase {
+        match view.state {
+            CacheState::Ready => Phase::Usable,
+            CacheState::Failed => Phase::Failed,
+            CacheState::Updating => Phase::Changing,
+            CacheState::UpdateFailed => Phase::ChangeFailed,
+            CacheState::Preparing | CacheState::Creating | CacheState::Other(_) => Phase::Building,
+        }
+    }
+
+    fn tags(view: &ImageCacheView) -> &BTreeMap<String, String> {
+        &view.tags
+    }
+
+    fn failure(view: &ImageCacheView) -> Option<String> {
+        let warnings = view.events.iter().filter(|e| e.type_ == "Warning");
+        let last = warnings.max_by_key(|e| e.last_time)?;
+        let hint = if speaks_of_no_route(&last.message) {
+            " (the build instance needs a NAT gateway or an EIP to reach public registries)"
+        } else {
+            ""
+        };
+        Some(format!("{}: {}{hint}", last.reason, clip(&last.message)))
+    }
+
+    fn expiration(view: &ImageCacheView) -> Option<Timestamp> {
+        view.expiration_time
+    }
+
+    fn secrets(request: &ImageCacheRequest) -> &[String] {
+        &request.pull_secrets
+    }
+
+    fn replaces(wanted: &ImageCacheRequest, applied: &ImageCacheRequest) -> bool {
+        wanted.images != applied.images
+            || wanted.size_gib != applied.size_gib
+            || wanted.reuse_layers.unwrap_or(false) != applied.reuse_layers.unwrap_or(false)
+    }
+
+    fn updates(wanted: &ImageCacheRequest, applied: &ImageCacheRequest) -> bool {
+        Self::updated(wanted, applied) != *applied
+    }
+
+    /// A field that is absent now cannot be taken back by the cloud's call, and is no difference.
+    fn updated(wanted: &ImageCacheRequest, applied: &ImageCacheRequest) -> ImageCacheRequest {
+        ImageCacheRequest {
+            retention_days: wanted.retention_days.or(applied.retention_days),
+            elimination_strategy: wanted.elimination_strategy.or(applied.elimination_strategy),
+            standard_copies: wanted.standard_copies.or(applied.standard_copies),
+            flash_copies: wanted.flash_copies.or(applied.flash_copies),
+            resource_group_id: wanted.resource_group_id.clone().or_else(|| applied.resource_group_id.clone()),
+            tags: wanted.tags.clone(),
+            ..applied.clone()
+        }
+    }
+
+    fn corrected(assumed: &ImageCacheRequest, view: &ImageCacheView) -> ImageCacheRequest {
+        let mut request = assumed.clone();
+        if !view.images.is_empty() {
+            request.images.clone_from(&view.images);
+            request.images.sort();
+        }
+        if let Some(size) = view.size_gib {
+            request.size_gib = size;
+        }
+        request
+    }
+
+    fn may_be_eliminated(applied: &ImageCacheRequest) -> bool {
+        applied.elimination_strategy == Some(EliminationStrategy::Lru)
+    }
+}
+
+fn speaks_of_no_route(message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    [
+        "i/o timeout",
+        "no route to host",
+        "network is unreachable",
+        "context deadline exceeded",
+        "connection timed out",
+    ]
+    .iter()
+    .any(|sign| message.contains(sign))
+}
+
+/// What a spec may leave to the operator's configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Defaults {
+    /// vSwitches for objects that name none.
+    pub v_switch_ids: Vec<String>,
+    /// Security group for objects that name none.
+    pub security_group_id: Option<String>,
+}
+
+/// What the user wants of an object.
+pub fn desired(object: &ImageCache, defaults: &Defaults) -> Desired<ImageCacheRequest> {
+    let annotations = object.metadata.annotations.as_ref();
+    Desired {
+        request: request(object, defaults),
+        deletion_policy: object.spec.deletion_policy.unwrap_or_default(),
+        suspend: object.spec.suspend.unwrap_or(false),
+        requested_at: annotations.and_then(|a| a.get(REQUESTED_AT)).map(|v| v.chars().take(128).collect()),
+    }
+}
+
+fn request(object: &ImageCache, defaults: &Defaults) -> Result<ImageCacheRequest, Problem> {
+    let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
+    let name = object.metadata.name.as_deref().unwrap_or_default();
+    let problem = |reason, message: String| Problem {
+        reason,
+        message: format!("ImageCache {namespace}/{name}: {message}"),
+    };
+    let invalid = |message| problem(Reason::InvalidSpec, message);
+    let spec = &object.spec;
+    check_images(&spec.images).map_err(invalid)?;
+    let size = spec.size.as_deref().map_or(Ok(CacheSize::default()), CacheSize::parse);
+    let size = size.map_err(|e| invalid(format!("spec.size: {e}")))?;
+    if spec.acr_instances.iter().any(|a| a.service_role_arn.is_some() || a.user_role_arn.is_some()) {
+        return Err(invalid("spec.acrInstances: role ARNs let a namespace act as a role of the account; this version accepts them in no namespace. Remove serviceRoleARN and userRoleARN and use spec.imagePullSecrets.".into()));
+    }
+    let network = spec.network.clone().unwrap_or_default();
+    let v_switch_ids =
+        if network.v_switch_ids.is_empty() { defaults.v_switch_ids.clone() } else { network.v_switch_ids };
+    if v_switch_ids.is_empty() {
+        return Err(problem(
+            Reason::NetworkMissing,
+            "no vSwitch is known: set spec.network.vSwitchIDs, or --vswitch-ids of the operator (chart value network.vSwitchIDs).".into(),
+        ));
+    }
+    let sorted = |mut hosts: Vec<String>| {
+        hosts.sort();
+        hosts
+    };
+    let hosts = |flag: fn(&image_cache::RegistryOptions) -> Option<bool>| {
+        sorted(spec.registries.iter().filter(|r| flag(r) == Some(true)).map(|r| r.host.clone()).collect())
+    };
+    let mut acr_instances = spec.acr_instances.clone();
+    acr_instances.sort_by(|a, b| a.id.cmp(&b.id));
+    let copies = spec.snapshot_copies.clone().unwrap_or_default();
+    Ok(ImageCacheRequest {
+        name: format!("{namespace}.{name}"),
+        images: sorted(spec.images.clone()),
+        size_gib: size.gib(),
+        retention_days: spec.retention_days,
+        v_switch_ids,
+        security_group_id: network.security_group_id.or_else(|| defaults.security_group_id.clone()),
+        eip_instance_id: network.eip_instance_id,
+        resource_group_id: spec.resource_group_id.clone(),
+        pull_secrets: spec.image_pull_secrets.iter().map(|s| s.name.clone()).collect(),
+        plain_http_registries: hosts(|r| r.plain_http),
+        insecure_registries: hosts(|r| r.insecure_skip_tls_verify),
+        acr_instances,
+        flash: spec.flash,
+        reuse_layers: spec.reuse_layers,
+        standard_copies: copies.standard,
+        flash_copies: copies.flash,
+        elimination_strategy: spec.elimination_strategy,
+        os_type: spec.os_type,
+        tags: spec.tags.iter().map(|(k, v)| (k.clone(), v.0.clone())).collect(),
+    })
+}
+
+fn check_images(images: &[String]) -> Result<(), String> {
+    if images.is_empty() || images.len() > image_cache::MAX_IMAGES {
+        return Err(format!(
+            "spec.images has {} images; 1 to {} are possible",
+            images.len(),
+            image_cache::MAX_IMAGES
+        ));
+    }
+    let mut seen = BTreeSet::new();
+    for image in images {
+        let shown: String = image.chars().take(128).collect();
+        let reference = ImageReference::parse(image)
+            .map_err(|e| format!("spec.images: {shown:?} is not an image reference: {e}"))?;
+        if !seen.insert(reference.normal_form()) {
+            return Err(format!("spec.images: {shown:?} means the same image as another entry"));
+        }
+    }
+    Ok(())
+}
+
+/// The call that changes a cache in place, for the fields that can be.
+pub fn update_call(
+    id: CloudId,
+    token: ClientToken,
+    request: &ImageCacheRequest,
+    ours: &BTreeMap<String, String>,
+) -> UpdateImageCache {
+    let elimination_strategy = request.elimination_strategy.map(|strategy| match strategy {
+        EliminationStrategy::Keep => String::new(),
+        EliminationStrategy::Lru => "LRU".to_owned(),
+    });
+    UpdateImageCache {
+        id,
+        token,
+        retention_days: request.retention_days,
+        elimination_strategy,
+        tags: Some(all_tags(request, ours)),
+        standard_copies: request.standard_copies,
+        flash_copies: request.flash_copies,
+        resource_group_id: request.resource_group_id.clone(),
+    }
+}
+
+/// The user's tags and ours; ours win.
+pub fn all_tags(request: &ImageCacheRequest, ours: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let mut tags = request.tags.clone();
+    tags.extend(ours.iter().map(|(k, v)| (k.clone(), v.clone())));
+    tags
+}
+
+/// The record that a status holds.
+pub fn record(status: Option<&ImageCacheStatus>) -> Record<ImageCacheRequest> {
+    let Some(status) = status else { return Record::default() };
+    let owned = |id: &str, applied: &Applied| {
+        Some(Owned {
+            id: CloudId::parse(id).ok()?,
+            attempt: applied.attempt,
+            request: applied.request.clone(),
+            secrets: applied.secret_versions.clone(),
+            generation: applied.generation,
+        })
+    };
+    let is_true = |type_: ConditionType| {
+        status.conditions.iter().any(|c| c.type_ == type_.as_str() && c.status == "True")
+    };
+    Record {
+        owner_uid: status.owner_uid.clone(),
+        region: status.region_id.clone(),
+        last_attempt: status.last_attempt.unwrap_or(0),
+        operation: status.operation.as_ref().and_then(|op| {
+            Some(Operation {
+                attempt: op.attempt,
+                token: ClientToken::new(op.token.clone())?,
+                started: op.start_time.0,
+                request: op.request.clone(),
+                secrets: op.secret_versions.clone(),
+                generation: op.generation,
+            })
+        }),
+        current: status
+            .image_cache_id
+            .as_deref()
+            .zip(status.applied.as_ref())
+            .and_then(|(id, a)| owned(id, a)),
+        successor: status.successor.as_ref().and_then(|s| owned(&s.image_cache_id, &s.applied)),
+        failed: status.failed_builds.as_ref().map(|f| FailedBuilds {
+            count: f.count,
+            generation: f.generation,
+            attempt: f.attempt,
+            last: f.last_time.0,
+            message: f.message.clone(),
+        }),
+        refusal: status.refusal.as_ref().map(|r| Refusal {
+            reason: Reason::ALL
+                .iter()
+                .copied()
+                .find(|x| x.as_str() == r.reason)
+                .unwrap_or(Reason::CloudRefused),
+            message: r.message.clone(),
+            count: r.count,
+            first: r.first_time.0,
+            last: r.last_time.0,
+            generation: r.generation,
+            secrets: r.secret_versions.clone(),
+        }),
+        last_rebuild: status.last_rebuild_time.as_ref().map(|t| t.0),
+        handled_request: status.last_handled_request.clone(),
+        expiration: status.expiration_time.as_ref().map(|t| t.0),
+        seen: status.cloud_status.is_some(),
+        usable: is_true(ConditionType::Ready),
+    }
+}
+
+/// The status that says what a plan decided. `conditions` is `None` for a write in the middle of a reconcile, which
+/// keeps the old ones; `view` is the newest sighting of the current resource, if any.
+pub fn status(
+    old: Option<&ImageCacheStatus>,
+    record: &Record<ImageCacheRequest>,
+    conditions: Option<&[Wanted]>,
+    view: Option<&ImageCacheView>,
+    generation: i64,
+    now: Timestamp,
+) -> ImageCacheStatus {
+    let old = old.cloned().unwrap_or_default();
+    let time = |t: Timestamp| Time(condition::whole_seconds(t));
+    let applied = |o: &Owned<ImageCacheRequest>| Applied {
+        attempt: o.attempt,
+        request: o.request.clone(),
+        secret_versions: o.secrets.clone(),
+        generation: o.generation,
+    };
+    let current = record.current.as_ref();
+    let same = current.is_some_and(|c| old.image_cache_id.as_deref() == Some(c.id.as_str()));
+    let view = view.filter(|v| current.is_some_and(|c| c.id == v.id));
+    // Without a sighting, what the status says of the same resource stands.
+    let kept = if same && record.seen { old.clone() } else { ImageCacheStatus::default() };
+    let seen = view.map(shown);
+    ImageCacheStatus {
+        observed_generation: conditions.map_or(old.observed_generation, |_| Some(generation)),
+        conditions: conditions
+            .map_or(old.conditions.clone(), |c| condition::set(&old.conditions, c, generation, now)),
+        image_cache_id: current.map(|c| c.id.to_string()),
+        applied: current.map(applied),
+        successor: record
+            .successor
+            .as_ref()
+            .map(|s| Successor { image_cache_id: s.id.to_string(), applied: applied(s) }),
+        operation: record.operation.as_ref().map(|op| ApiOperation {
+            attempt: op.attempt,
+            token: op.token.as_str().to_owned(),
+            start_time: time(op.started),
+            request: op.request.clone(),
+            secret_versions: op.secrets.clone(),
+            generation: op.generation,
+        }),
+        last_attempt: (record.last_attempt > 0).then_some(record.last_attempt),
+        owner_uid: record.owner_uid.clone(),
+        region_id: record.region.clone(),
+        failed_builds: record.failed.as_ref().map(|f| ApiFailedBuilds {
+            count: f.count,
+            generation: f.generation,
+            attempt: f.attempt,
+            last_time: time(f.last),
+            message: f.message.clone(),
+        }),
+        refusal: record.refusal.as_ref().map(|r| ApiRefusal {
+            reason: r.reason.as_str().to_owned(),
+            message: r.message.clone(),
+            count: r.count,
+            last_time: time(r.last),
+            first_time: time(r.first),
+            generation: r.generation,
+            secret_versions: r.secrets.clone(),
+        }),
+        last_rebuild_time: record.last_rebuild.map(time),
+        last_handled_request: record.handled_request.clone(),
+        // A failed resource's events outlive it, until the next one speaks.
+        events: match &seen {
+            Some(seen) if !seen.events.is_empty() => seen.events.clone(),
+            _ => old.events,
+        },
+        ..seen.unwrap_or(kept)
+    }
+}
+
+/// The part of a status that comes from a sighting.
+fn shown(view: &ImageCacheView) -> ImageCacheStatus {
+    let time = |t: Timestamp| Time(condition::whole_seconds(t));
+    let mut events: Vec<_> = view.events.iter().collect();
+    events.sort_by_key(|e| std::cmp::Reverse(e.last_time));
+    ImageCacheStatus {
+        snapshot_id: view.snapshot_id.clone(),
+        container_group_id: view.container_group_id.clone(),
+        cloud_status: Some(view.state.as_str().to_owned()),
+        progress_percent: view.progress_percent.map(|p| p.clamp(0, 100) / 10 * 10),
+        images: view.images.iter().map(|i| CachedImage { reference: i.clone(), digest: None }).collect(),
+        expiration_time: view.expiration_time.map(time),
+        last_matched_time: view.last_matched_time.map(time),
+        events: events
+            .into_iter()
+            .take(EVENTS_SHOWN)
+            .map(|e| CloudEvent {
+                type_: e.type_.clone(),
+                reason: e.reason.clone(),
+                message: clip(&e.message),
+                count: e.count,
+                last_time: e.last_time.map(time),
+            })
+            .collect(),
+        ..ImageCacheStatus::default()
+    }
+}
+
+fn clip(text: &str) -> String {
+    text.chars().take(EVENT_LIMIT).collect()
+}
