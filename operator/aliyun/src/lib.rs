@@ -1,1 +1,26 @@
-//! Typed client of the Alibaba Cloud ECI OpenAPI.
+//! Typed client of the Alibaba Cloud ECI OpenAPI, version 2018-08-08: the implementation of the port
+//! [`eci_core::cloud::Cloud`] that talks to the vendor.
+//!
+//! A call goes through pure steps with one impure one in the middle: [`request`] turns it into parameters, [`encode`]
+//! flattens them, [`sign`] signs; the transport sends; [`wire`] reads the reply, [`convert`] makes values of the port,
+//! and [`meaning`] says what an error means. The vendor's codes stop here.
+#![warn(missing_docs)]
+
+pub mod action;
+pub mod client;
+pub mod clock;
+pub mod convert;
+pub mod credentials;
+pub mod encode;
+pub mod endpoint;
+mod lenient;
+pub mod meaning;
+pub mod pace;
+pub mod request;
+mod scrub;
+pub mod sign;
+mod transport;
+pub mod wire;
+
+pub use action::{ACTIONS, Action};
+pub use client::{Client, Config, ConfigError};

@@ -1,0 +1,476 @@
+//! The client: the port [`Cloud`] over HTTP.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use eci_core::cloud::{
+    ClientToken, Cloud, CloudError, CloudId, CreateImageCache, CreatedImageCache, ImageCacheView, Meaning,
+    Page, PageToken, TEXT_LIMIT, UpdateImageCache, Usage,
+};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, DATE, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Request};
+use http_body_util::Empty;
+use jiff::Timestamp;
+use jiff::fmt::rfc2822;
+use secrecy::ExposeSecret as _;
+use serde::de::DeserializeOwned;
+
+use crate::action::{API_VERSION, Action};
+use crate::clock::{Clock, Nonces, SystemClock, SystemNonces};
+use crate::credentials::{Credentials, CredentialsProvider};
+use crate::encode::{self, Params};
+use crate::endpoint::{BadEndpoint, Endpoint, check_region};
+use crate::meaning::{self, NO_NEED_UPDATE};
+use crate::pace::{LONGEST_HOLD, Pace, Rate};
+use crate::scrub::Scrub;
+use crate::sign::{self, EMPTY_SHA256, ParameterNames};
+use crate::transport::{Reply, SendError, Transport};
+use crate::{convert, request, wire};
+
+/// How often a read is repeated when nobody knows what became of it.
+pub const READ_RETRIES: u32 = 2;
+
+/// Pause before the first repeated read; it doubles.
+pub const READ_BACKOFF: Duration = Duration::from_millis(200);
+
+/// Longest code of an error, in characters.
+const CODE_LIMIT: usize = 128;
+
+/// Longest ID of a request, in characters.
+const REQUEST_ID_LIMIT: usize = 64;
+
+/// Longest page token, in bytes: it has to fit into the next request.
+const PAGE_TOKEN_LIMIT: usize = 4 * 1024;
+
+/// What a client needs.
+#[derive(Clone)]
+pub struct Config {
+    /// Region, such as `cn-hangzhou`.
+    pub region: String,
+    /// Another endpoint than the region's: `host[:port]`, `https://…`, or `http://` to a loopback address.
+    pub endpoint: Option<String>,
+    /// Whether the region's endpoint is the one inside the VPC.
+    pub vpc: bool,
+    /// Where the access key comes from.
+    pub credentials: Arc<dyn CredentialsProvider>,
+    /// Limit on finding the name, connecting and TLS together.
+    pub connect_timeout: Duration,
+    /// Limit on a whole request, connecting included. Must be longer than `connect_timeout`.
+    pub request_timeout: Duration,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub nonces: Arc<dyn Nonces>,
+    /// How parameter names are signed.
+    pub parameter_names: ParameterNames,
+    /// Highest rate of each action that reads.
+    pub reads: Rate,
+    /// Highest rate of each action that writes.
+    pub writes: Rate,
+}
+
+impl Config {
+    /// The usual: the region's endpoint on the Internet, 5 s to connect, 15 s for a request.
+    pub fn new(region: impl Into<String>, credentials: Arc<dyn CredentialsProvider>) -> Self {
+        Self {
+            region: region.into(),
+            endpoint: None,
+            vpc: false,
+            credentials,
+            connect_timeout: Duration::from_secs(5),
+            request_timeout: Duration::from_secs(15),
+            clock: Arc::new(SystemClock),
+            nonces: Arc::new(SystemNonces),
+            parameter_names: ParameterNames::default(),
+            reads: Rate::READS,
+            writes: Rate::WRITES,
+        }
+    }
+}
+
+/// A client cannot be made of this configuration.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// Region or endpoint.
+    #[error(transparent)]
+    Endpoint(#[from] BadEndpoint),
+    /// Time limits.
+    #[error("the request time-out must be longer than the connect time-out, and that longer than zero")]
+    Timeouts,
+}
+
+/// Client of the API in one region. Makes no connection and loads no certificate before the first call.
+pub struct Client {
+    region: String,
+    credentials: Arc<dyn CredentialsProvider>,
+    clock: Arc<dyn Clock>,
+    nonces: Arc<dyn Nonces>,
+    parameter_names: ParameterNames,
+    /// One for each action, so that lists cannot starve creates and deletes.
+    paces: [Mutex<Pace>; Action::ALL.len()],
+    transport: Transport,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let endpoint = self.transport.endpoint();
+        f.debug_struct("Client")
+            .field("region", &self.region)
+            .field("endpoint", endpoint)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// Makes a client.
+    pub fn new(config: Config) -> Result<Self, ConfigError> {
+        check_region(&config.region)?;
+        let endpoint = match &config.endpoint {
+            Some(text) => Endpoint::parse(text)?,
+            None => Endpoint::of_region(&config.region, config.vpc)?,
+        };
+        if config.connect_timeout.is_zero() || config.request_timeout <= config.connect_timeout {
+            return Err(ConfigError::Timeouts);
+        }
+        let pace = |action: Action| Pace::new(if action.is_read() { config.reads } else { config.writes });
+        Ok(Self {
+            paces: Action::ALL.map(|action| Mutex::new(pace(action))),
+            transport: Transport::new(endpoint, config.connect_timeout, config.request_timeout),
+            region: config.region,
+            credentials: config.credentials,
+            clock: config.clock,
+            nonces: config.nonces,
+            parameter_names: config.parameter_names,
+        })
+    }
+
+    /// Where calls go.
+    pub fn endpoint(&self) -> &Endpoint {
+        self.transport.endpoint()
+    }
+
+    /// Calls an action. What was certainly not sent is tried once more, a read of unknown outcome [`READ_RETRIES`]
+    /// times more; nothing else is repeated.
+    async fn call<T: DeserializeOwned>(&self, action: Action, params: &Params) -> Result<T, CloudError> {
+        let (mut reconnected, mut repeated) = (false, 0);
+        loop {
+            let error = match self.attempt(action, params).await {
+                Ok(reply) => return Ok(reply),
+                Err(error) => error,
+            };
+            match error.meaning {
+                Meaning::NotSent if !reconnected => reconnected = true,
+                Meaning::Unknown
+                    if action.is_read() && repeated < READ_RETRIES && error.retry_after.is_none() =>
+                {
+                    tokio::time::sleep(READ_BACKOFF * 2_u32.pow(repeated)).await;
+                    repeated += 1;
+                }
+                _ => return Err(error),
+            }
+        }
+    }
+
+    /// Waits for its turn, signs and sends one request.
+    async fn attempt<T: DeserializeOwned>(&self, action: Action, params: &Params) -> Result<T, CloudError> {
+        self.wait_for_turn(action).await?;
+        let credentials = self.credentials.credentials().await;
+        let credentials = credentials.map_err(|error| {
+            failure(action, Meaning::NoCredentials, convert::clean(&error.to_string(), TEXT_LIMIT))
+        })?;
+        if credentials.expiry.is_some_and(|expiry| expiry <= self.clock.now()) {
+            return Err(failure(action, Meaning::NoCredentials, "the temporary credentials have expired"));
+        }
+        let scrub = Scrub::new(
+            params
+                .secrets()
+                .iter()
+                .chain([&credentials.access_key_secret])
+                .chain(credentials.security_token.as_ref()),
+        );
+        let request = self.signed(action, params, &credentials)?;
+
+        let start = self.clock.monotonic();
+        let sent = self.transport.send(request, action.is_read()).await;
+        let duration = self.clock.monotonic().saturating_sub(start);
+        let (status, result) = match sent {
+            Ok(reply) => (Some(reply.status.as_u16()), self.read(action, &scrub, &reply)),
+            Err(SendError::NotSent(message)) => {
+                (None, Err(failure(action, Meaning::NotSent, scrub.text(&message, TEXT_LIMIT))))
+            }
+            Err(SendError::Unknown(message)) => {
+                (None, Err(failure(action, Meaning::Unknown, scrub.text(&message, TEXT_LIMIT))))
+            }
+        };
+        // Never the URL or the headers: registry passwords travel in the query.
+        let request_id = match &result {
+            Ok((_, request_id)) => request_id.as_deref(),
+            Err(error) => error.request_id.as_deref(),
+        };
+        let meaning = result.as_ref().err().map(|error| tracing::field::debug(error.meaning));
+        tracing::debug!(
+            action = action.name(),
+            status,
+            request_id,
+            meaning,
+            duration_ms = duration.as_secs_f64() * 1e3,
+            "cloud call"
+        );
+        result.map(|(reply, _)| reply)
+    }
+
+    async fn wait_for_turn(&self, action: Action) -> Result<(), CloudError> {
+        let now = self.clock.monotonic();
+        match self.with_pace(action, |pace| pace.take(now)) {
+            Ok(Duration::ZERO) => Ok(()),
+            Ok(wait) => {
+                tokio::time::sleep(wait).await;
+                Ok(())
+            }
+            Err(wait) => Err(CloudError {
+                retry_after: Some(wait),
+                ..failure(
+                    action,
+                    Meaning::Throttled,
+                    "not sent: the cloud asked for fewer calls of this action",
+                )
+            }),
+        }
+    }
+
+    fn with_pace<R>(&self, action: Action, act: impl FnOnce(&mut Pace) -> R) -> R {
+        // A pace is only numbers, whole at any time: a panic elsewhere cannot have spoilt it.
+        act(&mut self.paces[action as usize].lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn signed(
+        &self,
+        action: Action,
+        params: &Params,
+        credentials: &Credentials,
+    ) -> Result<Request<Empty<Bytes>>, CloudError> {
+        let pairs = params.sorted();
+        let date = self.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let nonce =
+            self.nonces.next().map_err(|error| failure(action, Meaning::NotSent, error.to_string()))?;
+        let mut headers = vec![
+            ("host", self.endpoint().authority()),
+            ("x-acs-action", action.name()),
+            ("x-acs-version", API_VERSION),
+            ("x-acs-date", &date),
+            ("x-acs-signature-nonce", &nonce),
+            ("x-acs-content-sha256", EMPTY_SHA256),
+        ];
+        if let Some(token) = &credentials.security_token {
+            headers.push(("x-acs-accesskey-id", &credentials.access_key_id));
+            headers.push(("x-acs-security-token", token.expose_secret()));
+        }
+        let signed = sign::v3(
+            &sign::Request {
+                method: "POST",
+                path: "/",
+                query: &pairs,
+                headers: &headers,
+                body_sha256: EMPTY_SHA256,
+            },
+            self.parameter_names,
+            &credentials.access_key_id,
+            &credentials.access_key_secret,
+        );
+        build(&format!("{}/?{}", self.endpoint(), encode::query(&pairs)), &headers, &signed.authorization)
+            // Without the cause, which may show a part of the URL.
+            .ok_or_else(|| {
+                failure(
+                    action,
+                    Meaning::Invalid,
+                    "the request cannot be written: it is longer than 64 KiB, or the access key has strange characters",
+                )
+            })
+    }
+
+    /// Reads a whole reply: its value and the ID of the request.
+    fn read<T: DeserializeOwned>(
+        &self,
+        action: Action,
+        scrub: &Scrub,
+        reply: &Reply,
+    ) -> Result<(T, Option<String>), CloudError> {
+        if reply.status.is_success() {
+            self.with_pace(action, Pace::succeeded);
+            let request_id = wire::read(&reply.body)
+                .ok()
+                .and_then(|reply: wire::AnyReply| reply.request_id)
+                .map(|id| scrub.text(&id, REQUEST_ID_LIMIT));
+            return match wire::read(&reply.body) {
+                Ok(value) => Ok((value, request_id)),
+                Err(error) => Err(CloudError {
+                    request_id,
+                    ..failure(action, Meaning::Unknown, format!("the answer cannot be read: {error}"))
+                }),
+            };
+        }
+        let status = reply.status.as_u16();
+        let error: wire::ErrorReply = wire::read(&reply.body).unwrap_or_default();
+        let code = error.code.filter(|code| !code.trim().is_empty()).map(|c| scrub.text(&c, CODE_LIMIT));
+        let retry_after = retry_after(&reply.headers);
+        let meaning = meaning::meaning(action, status, code.as_deref(), retry_after.is_some());
+        let throttled = meaning == Meaning::Throttled || code.as_deref().is_some_and(meaning::is_throttling);
+        if throttled || status == 429 || retry_after.is_some() {
+            let now = self.clock.monotonic();
+            self.with_pace(action, |pace| pace.throttled(now, retry_after));
+        }
+        let mut message = match (&code, &error.message) {
+            (Some(_), Some(text)) => scrub.message(code.as_deref(), text),
+            (Some(_), None) => format!("status {status}"),
+            (None, _) => format!(
+                "status {status} without an error code: that was not the ECI API; check the endpoint and proxies"
+            ),
+        };
+        if meaning == Meaning::ClockSkew
+            && let Some(theirs) = date(&reply.headers)
+        {
+            message = format!("{message} (our clock says {}, the cloud's {theirs})", self.clock.now());
+        }
+        let request_id = error.request_id.map(|id| scrub.text(&id, REQUEST_ID_LIMIT));
+        Err(CloudError { code, request_id, retry_after, ..failure(action, meaning, message) })
+    }
+
+    /// The list of a reply; without one it says nothing, unless it counts zero.
+    fn listed(reply: wire::DescribeImageCachesReply) -> Result<Vec<wire::ImageCache>, CloudError> {
+        match (reply.image_caches, reply.total_count) {
+            (Some(caches), _) => Ok(caches),
+            (None, Some(0)) => Ok(Vec::new()),
+            (None, _) => Err(failure(
+                Action::DescribeImageCaches,
+                Meaning::Unknown,
+                "the answer has no list of image caches",
+            )),
+        }
+    }
+}
+
+impl Cloud for Client {
+    async fn create_image_cache(&self, call: &CreateImageCache) -> Result<CreatedImageCache, CloudError> {
+        let action = Action::CreateImageCache;
+        let reply = self.call(action, &request::create_image_cache(&self.region, call)).await?;
+        convert::created(reply).map_err(|error| failure(action, Meaning::Unknown, error.to_string()))
+    }
+
+    async fn list_image_caches(
+        &self,
+        tags: &BTreeMap<String, String>,
+        page: Option<&PageToken>,
+    ) -> Result<Page<ImageCacheView>, CloudError> {
+        let action = Action::DescribeImageCaches;
+        let params = request::list_image_caches(&self.region, tags, page);
+        let mut reply: wire::DescribeImageCachesReply = self.call(action, &params).await?;
+        // A page that names itself as the next one would make a list without end.
+        let next = reply
+            .next_token
+            .take()
+            .filter(|next| !next.is_empty() && page.is_none_or(|page| page.0 != *next));
+        if next.as_ref().is_some_and(|next| next.len() > PAGE_TOKEN_LIMIT) {
+            return Err(failure(action, Meaning::Unknown, "the token of the next page is too long"));
+        }
+        let caches = Self::listed(reply)?;
+        let count = caches.len();
+        let mut items: Vec<_> = caches.into_iter().filter_map(convert::image_cache).collect();
+        let skipped = count - items.len();
+        if skipped > 0 {
+            tracing::warn!(skipped, "the cloud listed image caches without a usable ID: they are ignored");
+        }
+        // Whether the cloud joins several tags by "and" is documented nowhere.
+        items.retain(|item| tags.iter().all(|(key, value)| item.tags.get(key) == Some(value)));
+        Ok(Page { items, next: next.map(PageToken) })
+    }
+
+    async fn describe_image_cache(&self, id: &CloudId) -> Result<Option<ImageCacheView>, CloudError> {
+        let action = Action::DescribeImageCaches;
+        let reply = match self.call(action, &request::describe_image_cache(&self.region, id)).await {
+            Err(error) if error.meaning == Meaning::NotFound => return Ok(None),
+            other => other?,
+        };
+        let caches = Self::listed(reply)?;
+        if caches.is_empty() {
+            return Ok(None);
+        }
+        let mut views = caches.into_iter().filter_map(convert::image_cache);
+        // Others instead of ours prove nothing about ours.
+        views.find(|view| view.id == *id).map(Some).ok_or_else(|| {
+            failure(
+                action,
+                Meaning::Unknown,
+                format!("asked for {id}, the cloud answered with other image caches"),
+            )
+        })
+    }
+
+    async fn update_image_cache(&self, call: &UpdateImageCache) -> Result<(), CloudError> {
+        let params = request::update_image_cache(&self.region, call);
+        match self.call::<wire::AnyReply>(Action::UpdateImageCache, &params).await {
+            Err(error) if error.is_refusal() && error.code.as_deref() == Some(NO_NEED_UPDATE) => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    async fn delete_image_cache(&self, id: &CloudId, token: &ClientToken) -> Result<(), CloudError> {
+        let params = request::delete_image_cache(&self.region, id, token);
+        self.call::<wire::AnyReply>(Action::DeleteImageCache, &params).await.map(drop)
+    }
+
+    async fn tag_image_cache(&self, id: &CloudId, tags: &BTreeMap<String, String>) -> Result<(), CloudError> {
+        if tags.is_empty() {
+            return Ok(());
+        }
+        let params = request::tag_image_cache(&self.region, id, tags);
+        self.call::<wire::AnyReply>(Action::TagResources, &params).await.map(drop)
+    }
+
+    async fn untag_image_cache(&self, id: &CloudId, keys: &[String]) -> Result<(), CloudError> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let params = request::untag_image_cache(&self.region, id, keys);
+        self.call::<wire::AnyReply>(Action::UntagResources, &params).await.map(drop)
+    }
+
+    async fn usage(&self) -> Result<Usage, CloudError> {
+        let reply = self.call(Action::ListUsage, &request::usage(&self.region)).await?;
+        Ok(convert::usage(&reply))
+    }
+}
+
+fn failure(action: Action, meaning: Meaning, message: impl Into<String>) -> CloudError {
+    let message = message.into();
+    CloudError { action: action.name(), meaning, code: None, message, request_id: None, retry_after: None }
+}
+
+/// The request; `None` when some part of it cannot be written.
+fn build(url: &str, headers: &[(&str, &str)], authorization: &str) -> Option<Request<Empty<Bytes>>> {
+    const OURS: &str = concat!("eci-operator/", env!("CARGO_PKG_VERSION"));
+    let mut request = Request::post(url)
+        .header(ACCEPT, "application/json")
+        .header(USER_AGENT, OURS)
+        .header(CONTENT_LENGTH, "0");
+    for (name, value) in headers {
+        let mut value = HeaderValue::from_str(value).ok()?;
+        value.set_sensitive(*name == "x-acs-security-token");
+        request = request.header(*name, value);
+    }
+    let mut authorization = HeaderValue::from_str(authorization).ok()?;
+    authorization.set_sensitive(true);
+    request.header(AUTHORIZATION, authorization).body(Empty::new()).ok()
+}
+
+/// How long the cloud asks to wait, in milliseconds on the wire; bounded.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let millis: u64 = headers.get("x-acs-retry-after")?.to_str().ok()?.trim().parse().ok()?;
+    (millis > 0).then(|| Duration::from_millis(millis).min(LONGEST_HOLD))
+}
+
+fn date(headers: &HeaderMap) -> Option<Timestamp> {
+    rfc2822::DateTimeParser::new().parse_timestamp(headers.get(DATE)?.as_bytes()).ok()
+}

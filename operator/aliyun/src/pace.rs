@@ -1,0 +1,170 @@
+//! How often an action may be called: arithmetic on a monotonic clock, nothing else.
+
+use std::time::Duration;
+
+/// Longest gap between two calls that throttling can lead to.
+pub const SLOWEST: Duration = Duration::from_secs(8);
+
+/// Longest that a call waits for its turn inside the client; beyond that it is refused as throttled.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(20);
+
+/// Longest pause that the cloud can impose.
+pub const LONGEST_HOLD: Duration = Duration::from_mins(10);
+
+/// Steady rate and burst of one action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Least gap between calls in the long run.
+    pub interval: Duration,
+    /// Calls that may come at once after a quiet time, at least 1.
+    pub burst: u32,
+}
+
+impl Rate {
+    /// Reads: 5 per second, bursts of 10. The vendor publishes no limits, so this is low on purpose.
+    pub const READS: Self = Self { interval: Duration::from_millis(200), burst: 10 };
+    /// Writes: 2 per second, bursts of 5.
+    pub const WRITES: Self = Self { interval: Duration::from_millis(500), burst: 5 };
+}
+
+/// The pace of one action: a token bucket whose rate is halved by throttling and rises slowly with successes.
+#[derive(Clone, Debug)]
+pub struct Pace {
+    rate: Rate,
+    interval: Duration,
+    /// When the bucket will be full, if nothing else is taken from it.
+    full_at: Duration,
+}
+
+impl Pace {
+    /// A full bucket.
+    pub fn new(rate: Rate) -> Self {
+        Self { rate, interval: rate.interval, full_at: Duration::ZERO }
+    }
+
+    /// Takes a turn: how long to wait for it. `Err` is how long it would be, when that is more than [`LONGEST_WAIT`];
+    /// then no turn is taken.
+    pub fn take(&mut self, now: Duration) -> Result<Duration, Duration> {
+        let full_at = self.full_at.max(now);
+        let wait = full_at.saturating_sub(self.tolerance()).saturating_sub(now);
+        if wait > LONGEST_WAIT {
+            return Err(wait);
+        }
+        self.full_at = full_at.saturating_add(self.interval);
+        Ok(wait)
+    }
+
+    /// The cloud took a call: the gap shrinks by a sixteenth, down to the configured one.
+    pub fn succeeded(&mut self) {
+        self.interval = self.rate.interval.max((self.interval / 16).saturating_mul(15));
+    }
+
+    /// The cloud wants fewer calls: the gap doubles, the burst is gone, and nothing is sent for as long as the cloud
+    /// asks.
+    pub fn throttled(&mut self, now: Duration, retry_after: Option<Duration>) {
+        let slowest = SLOWEST.max(self.rate.interval);
+        self.interval = self.interval.saturating_mul(2).clamp(Duration::from_millis(1), slowest);
+        let hold = retry_after.unwrap_or(self.interval).min(LONGEST_HOLD);
+        self.full_at = self.full_at.max(now.saturating_add(hold).saturating_add(self.tolerance()));
+    }
+
+    /// How far behind a full bucket calls still go out at once.
+    fn tolerance(&self) -> Duration {
+        self.interval.saturating_mul(self.rate.burst.saturating_sub(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const RATE: Rate = Rate { interval: Duration::from_millis(500), burst: 3 };
+
+    fn millis(n: u64) -> Duration {
+        Duration::from_millis(n)
+    }
+
+    #[test]
+    fn a_burst_goes_out_at_once_and_then_the_rate_holds() {
+        let mut pace = Pace::new(RATE);
+        let now = millis(10_000);
+        let waits: Vec<_> = (0..5).map(|_| pace.take(now).unwrap()).collect();
+        assert_eq!(waits, [millis(0), millis(0), millis(0), millis(500), millis(1_000)]);
+    }
+
+    #[test]
+    fn a_quiet_time_fills_the_bucket_but_not_beyond_its_burst() {
+        let mut pace = Pace::new(RATE);
+        for _ in 0..3 {
+            pace.take(millis(1_000)).unwrap();
+        }
+        let later = millis(100_000);
+        assert_eq!((0..4).filter(|_| pace.take(later) == Ok(Duration::ZERO)).count(), 3);
+    }
+
+    #[test]
+    fn throttling_halves_the_rate_and_successes_bring_it_back_slowly() {
+        let mut pace = Pace::new(RATE);
+        pace.throttled(millis(0), None);
+        assert_eq!(pace.interval, millis(1_000));
+        assert_eq!(pace.take(millis(0)), Ok(millis(1_000)), "no burst after throttling");
+        pace.succeeded();
+        assert!(pace.interval > millis(900));
+        for _ in 0..20 {
+            pace.succeeded();
+        }
+        assert_eq!(pace.interval, RATE.interval);
+    }
+
+    #[test]
+    fn the_rate_never_falls_below_its_floor() {
+        let mut pace = Pace::new(RATE);
+        for _ in 0..100 {
+            pace.throttled(millis(0), None);
+        }
+        assert_eq!(pace.interval, SLOWEST);
+    }
+
+    #[test]
+    fn a_pause_that_the_cloud_asks_for_is_kept_up_to_a_bound() {
+        let mut pace = Pace::new(RATE);
+        pace.throttled(millis(0), Some(millis(5_000)));
+        assert_eq!(pace.take(millis(0)), Ok(millis(5_000)));
+        pace.throttled(millis(0), Some(Duration::MAX));
+        assert_eq!(pace.take(millis(0)), Err(LONGEST_HOLD));
+    }
+
+    #[test]
+    fn a_refused_turn_costs_nothing() {
+        let mut pace = Pace::new(RATE);
+        pace.throttled(millis(0), Some(Duration::from_mins(1)));
+        for _ in 0..100 {
+            assert!(pace.take(millis(0)).is_err());
+        }
+        assert_eq!(pace.take(Duration::from_mins(1)), Ok(Duration::ZERO));
+    }
+
+    proptest! {
+        #[test]
+        fn no_history_exceeds_burst_and_rate(steps in prop::collection::vec((0_u64..3_000, any::<bool>()), 1..60)) {
+            let mut pace = Pace::new(RATE);
+            let mut now = millis(1_000);
+            let mut sent = Vec::new();
+            for (pause, throttled) in steps {
+                now += millis(pause);
+                if throttled { pace.throttled(now, None) } else { pace.succeeded() }
+                if let Ok(wait) = pace.take(now) {
+                    prop_assert!(wait <= LONGEST_WAIT);
+                    sent.push(now + wait);
+                }
+            }
+            sent.sort();
+            for (index, first) in sent.iter().enumerate() {
+                let within = sent[index..].iter().filter(|t| **t < *first + RATE.interval).count();
+                prop_assert!(within <= RATE.burst as usize + 1, "{within} calls within one interval");
+            }
+        }
+    }
+}
