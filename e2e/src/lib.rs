@@ -1,1 +1,3 @@
 //! Control plane, scenarios and end-to-end tests.
+
+pub mod testbed;

@@ -1,2 +1,169 @@
 //! The one entry for every task of the repository.
-fn main() {}
+
+mod bed;
+mod tiers;
+
+use std::env;
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, bail};
+use clap::builder::PossibleValuesParser;
+use clap::{Args, Parser, Subcommand};
+
+use bed::BedTask;
+use tiers::{TIERS, Tier};
+
+#[derive(Debug, Parser)]
+#[command(
+    bin_name = "cargo xtask",
+    about = "The tasks of this repository",
+    arg_required_else_help = true,
+    disable_help_subcommand = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    #[command(flatten)]
+    Bed(BedTask),
+
+    /// Run the test tiers, all or the named ones, and stop at the first that fails
+    #[command(after_long_help = tier_table())]
+    Test(TestArgs),
+
+    /// Check format, clippy and, where cargo-deny is installed, licenses and sources
+    ///
+    /// The tier `lint` of `test`, then `cargo deny check bans licenses sources`.
+    Lint,
+}
+
+#[derive(Debug, Args)]
+struct TestArgs {
+    /// Tiers to run, in this order
+    #[arg(value_parser = PossibleValuesParser::new(TIERS.iter().map(|tier| tier.name)), hide_possible_values = true)]
+    tiers: Vec<String>,
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().task {
+        // Already checked: handed on as typed.
+        Task::Bed(_) => testbed(),
+        Task::Test(args) => test(&args.tiers),
+        Task::Lint => lint(),
+    }
+}
+
+/// Runs e2e's binary `testbed` with our own arguments.
+fn testbed() -> anyhow::Result<()> {
+    let mut command = cargo();
+    command.args(["run", "--quiet", "--package", "eci-e2e", "--bin", "testbed", "--"]);
+    command.args(env::args_os().skip(1));
+    let status = command.status().context("cannot run cargo")?;
+    // It has said itself what went wrong.
+    std::process::exit(status.code().unwrap_or(1));
+}
+
+fn test(names: &[String]) -> anyhow::Result<()> {
+    let chosen: Vec<&Tier> = if names.is_empty() {
+        TIERS.iter().collect()
+    } else {
+        names.iter().filter_map(|name| TIERS.iter().find(|tier| tier.name == name)).collect()
+    };
+    let all = now();
+    for (done, tier) in chosen.iter().enumerate() {
+        println!("== {}: {}", tier.name, tier.proves);
+        let start = now();
+        if let Err(error) = run_all(tier.commands) {
+            let seconds = start.elapsed().as_secs();
+            bail!("tier {} failed after {seconds} s ({done} of {} passed): {error}", tier.name, chosen.len());
+        }
+        println!("== {}: passed in {} s", tier.name, start.elapsed().as_secs());
+    }
+    println!("{} of {} tiers passed in {} s", chosen.len(), chosen.len(), all.elapsed().as_secs());
+    Ok(())
+}
+
+fn lint() -> anyhow::Result<()> {
+    for tier in TIERS.iter().filter(|tier| tier.name == "lint") {
+        run_all(tier.commands)?;
+    }
+    let installed =
+        cargo().args(["deny", "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status()?.success();
+    if installed {
+        run(&["cargo", "deny", "check", "bans", "licenses", "sources"])?;
+    } else {
+        println!("cargo deny: skipped, not installed (cargo install cargo-deny)");
+    }
+    println!("lint passed");
+    Ok(())
+}
+
+fn run_all(commands: &[&[&str]]) -> anyhow::Result<()> {
+    commands.iter().try_for_each(|command| run(command))
+}
+
+fn run(command: &[&str]) -> anyhow::Result<()> {
+    let shown = command.join(" ");
+    let (program, args) = command.split_first().context("a tier has an empty command")?;
+    let mut process = if *program == "cargo" { cargo() } else { in_root(program) };
+    let status = process.args(args).status().with_context(|| format!("cannot run `{program}`"))?;
+    if !status.success() {
+        bail!("`{shown}` ended with {status}");
+    }
+    Ok(())
+}
+
+/// The cargo that runs us.
+fn cargo() -> Command {
+    in_root(env::var_os("CARGO").as_deref().unwrap_or(OsStr::new("cargo")))
+}
+
+fn in_root(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+    command
+}
+
+fn tier_table() -> String {
+    let width = TIERS.iter().map(|tier| tier.name.len()).max().unwrap_or_default();
+    let rows = TIERS.iter().map(|tier| format!("\n  {:width$}  {}", tier.name, tier.proves));
+    std::iter::once("Tiers:".to_owned()).chain(rows).collect()
+}
+
+#[expect(clippy::disallowed_methods, reason = "elapsed time shown to a person is about real time")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_task_has_one_line_in_the_list() {
+        for task in Cli::command().get_subcommands() {
+            let about = task.get_about().map(ToString::to_string).unwrap_or_default();
+            assert!(!about.is_empty() && !about.contains('\n'), "{}: {about:?}", task.get_name());
+        }
+    }
+
+    #[test]
+    fn every_tier_runs_something_and_has_a_name_of_its_own() {
+        for (index, tier) in TIERS.iter().enumerate() {
+            assert!(!tier.commands.is_empty() && tier.commands.iter().all(|command| !command.is_empty()));
+            assert!(TIERS[..index].iter().all(|other| other.name != tier.name), "{}", tier.name);
+        }
+    }
+}

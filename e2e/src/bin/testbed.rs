@@ -1,0 +1,101 @@
+//! The test bed's commands. `cargo xtask` hands them on to this binary, so that xtask itself stays quick to build.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Parser;
+use eci_e2e::testbed::beds::{self, Bed, Down, Up};
+use eci_e2e::testbed::{Binaries, ControlPlane, Tool};
+
+// One definition of the arguments: xtask parses and explains them, this binary parses them again.
+#[path = "../../../xtask/src/bed.rs"]
+mod bed;
+
+use bed::{BedTask, DownArgs, UpArgs};
+
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask", about = "The test bed's tasks")]
+struct Cli {
+    #[command(subcommand)]
+    task: BedTask,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    match Cli::parse().task {
+        BedTask::Up(args) => up(&args).await,
+        BedTask::Down(args) => down(&args).await,
+        BedTask::Tools => tools().await,
+    }
+}
+
+async fn up(args: &UpArgs) -> anyhow::Result<()> {
+    let name = &args.name;
+    if args.foreground {
+        let (bed, plane) = beds::up_attached(name).await?;
+        let Some(plane) = plane else {
+            anyhow::bail!("test bed `{name}` is already running: KUBECONFIG={}", bed.kubeconfig.display());
+        };
+        println!("test bed `{name}` is up until Ctrl-C");
+        show(&bed);
+        let result = run_until_stopped(&plane).await;
+        plane.shutdown();
+        beds::down(name).await?;
+        return result;
+    }
+    match beds::up(name).await? {
+        Up::Started(bed) => {
+            println!("test bed `{name}` is up");
+            show(&bed);
+            println!("  stop it with  cargo xtask down --name {name}");
+        }
+        Up::AlreadyRunning(bed) => {
+            println!("test bed `{name}` is already running");
+            show(&bed);
+        }
+    }
+    Ok(())
+}
+
+/// Until Ctrl-C, or an error when a process of the bed ends by itself.
+async fn run_until_stopped(plane: &ControlPlane) -> anyhow::Result<()> {
+    let watch = async {
+        loop {
+            plane.check_alive()?;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    tokio::select! {
+        result = tokio::signal::ctrl_c() => result.context("cannot listen for Ctrl-C"),
+        result = watch => result,
+    }
+}
+
+fn show(bed: &Bed) {
+    println!("  kubeconfig    {}", bed.kubeconfig.display());
+    println!("  logs          {}", bed.logs.display());
+}
+
+async fn down(args: &DownArgs) -> anyhow::Result<()> {
+    let names = if args.all { beds::names()? } else { vec![args.name.clone()] };
+    if names.is_empty() {
+        println!("no test bed to stop");
+    }
+    for name in names {
+        match beds::down(&name).await? {
+            Down::Stopped(count) => {
+                println!("test bed `{name}`: {count} processes stopped, directory removed");
+            }
+            Down::Unknown => println!("no test bed `{name}` to stop"),
+        }
+    }
+    Ok(())
+}
+
+async fn tools() -> anyhow::Result<()> {
+    let binaries = Binaries::ensure().await?;
+    for tool in Tool::ALL {
+        println!("{:<24} {}", tool.name(), binaries.path(tool).display());
+    }
+    Ok(())
+}

@@ -1,0 +1,138 @@
+use std::collections::BTreeMap;
+use std::env;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use tokio::sync::OnceCell;
+
+use super::build;
+use super::error::Error;
+
+/// A program of the test bed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Tool {
+    Etcd,
+    KubeApiserver,
+    KubeControllerManager,
+    KubeScheduler,
+    Kubectl,
+    Kwok,
+    Helm,
+}
+
+impl Tool {
+    /// Every tool, in the order in which they are shown.
+    pub const ALL: [Self; 7] = [
+        Self::Etcd,
+        Self::KubeApiserver,
+        Self::KubeControllerManager,
+        Self::KubeScheduler,
+        Self::Kubectl,
+        Self::Kwok,
+        Self::Helm,
+    ];
+
+    /// The file name of the binary.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Etcd => "etcd",
+            Self::KubeApiserver => "kube-apiserver",
+            Self::KubeControllerManager => "kube-controller-manager",
+            Self::KubeScheduler => "kube-scheduler",
+            Self::Kubectl => "kubectl",
+            Self::Kwok => "kwok",
+            Self::Helm => "helm",
+        }
+    }
+}
+
+impl fmt::Display for Tool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A Go module of `e2e/testbed` and what is built from it in one go.
+pub(crate) struct Module {
+    /// Its directory.
+    pub(crate) name: &'static str,
+    /// What is told to the linker beside `-s -w`. The binaries of a Kubernetes release are stamped like this;
+    /// without it kubectl and helm can't parse the server's version.
+    pub(crate) stamp: &'static str,
+    /// The tools, their Go packages, and what `go build` calls the result.
+    pub(crate) tools: &'static [(Tool, &'static str, &'static str)],
+}
+
+/// Small before large, so that a broken environment shows soon.
+const MODULES: [Module; 4] = [
+    Module { name: "etcd", stamp: "", tools: &[(Tool::Etcd, "go.etcd.io/etcd/server/v3", "server")] },
+    Module { name: "kwok", stamp: "", tools: &[(Tool::Kwok, "sigs.k8s.io/kwok/cmd/kwok", "kwok")] },
+    Module { name: "helm", stamp: "", tools: &[(Tool::Helm, "helm.sh/helm/v3/cmd/helm", "helm")] },
+    Module {
+        name: "kubernetes",
+        stamp: "-X k8s.io/component-base/version.gitVersion=v1.36.3 \
+                -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36",
+        tools: &[
+            (Tool::KubeApiserver, "k8s.io/kubernetes/cmd/kube-apiserver", "kube-apiserver"),
+            (
+                Tool::KubeControllerManager,
+                "k8s.io/kubernetes/cmd/kube-controller-manager",
+                "kube-controller-manager",
+            ),
+            (Tool::KubeScheduler, "k8s.io/kubernetes/cmd/kube-scheduler", "kube-scheduler"),
+            (Tool::Kubectl, "k8s.io/kubernetes/cmd/kubectl", "kubectl"),
+        ],
+    },
+];
+
+/// Where every tool is.
+#[derive(Clone, Debug)]
+pub struct Binaries(BTreeMap<Tool, PathBuf>);
+
+impl Binaries {
+    /// Finds or builds every tool, once per process. What `$KUBEBUILDER_ASSETS` has is taken from there; the rest
+    /// is built with Go from the versions pinned in `e2e/testbed` into [`cache_dir`], which takes about ten minutes
+    /// on two cores the first time and nothing afterwards. Progress goes to stderr.
+    pub async fn ensure() -> Result<&'static Self, Error> {
+        static FOUND: OnceCell<Binaries> = OnceCell::const_new();
+        FOUND.get_or_try_init(Self::find_or_build).await
+    }
+
+    async fn find_or_build() -> Result<Self, Error> {
+        let assets = env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from);
+        let mut found = BTreeMap::new();
+        for module in &MODULES {
+            let mut missing = Vec::new();
+            for &tool in module.tools {
+                match assets.as_ref().map(|dir| dir.join(tool.0.name())).filter(|path| path.is_file()) {
+                    Some(path) => {
+                        found.insert(tool.0, path);
+                    }
+                    None => missing.push(tool),
+                }
+            }
+            if !missing.is_empty() {
+                let dir = build::ensure(module, &missing).await?;
+                found.extend(missing.iter().map(|(tool, ..)| (*tool, dir.join(tool.name()))));
+            }
+        }
+        Ok(Self(found))
+    }
+
+    /// Where a tool is.
+    pub fn path(&self, tool: Tool) -> &Path {
+        self.0.get(&tool).map_or(Path::new(tool.name()), PathBuf::as_path)
+    }
+}
+
+/// Where the test bed keeps what outlives a run: `$ECI_TESTBED_CACHE`, else `eci-operator/testbed` in
+/// `$XDG_CACHE_HOME` or `~/.cache`.
+pub fn cache_dir() -> Result<PathBuf, Error> {
+    let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set("ECI_TESTBED_CACHE")
+        .or_else(|| {
+            let caches = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")))?;
+            Some(caches.join("eci-operator").join("testbed"))
+        })
+        .ok_or(Error::NoCacheDir)
+}
