@@ -216,7 +216,7 @@ impl Client {
             status,
             request_id,
             meaning,
-            duration_ms = duration.as_secs_f64() * 1e3,
+            duration_ms = duration.as_millis(),
             "cloud call"
         );
         result.map(|(reply, _)| reply)

@@ -1,5 +1,6 @@
 //! Requests that the vendor's official Python library sent to a loopback server, replayed: their signatures are
 //! computed again, and our own encoding of the same calls has to give the same parameters.
+#![expect(clippy::unwrap_used, reason = "tests, with helpers that clippy does not know as such")]
 
 use std::collections::BTreeMap;
 
