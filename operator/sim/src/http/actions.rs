@@ -1,0 +1,287 @@
+//! Actions on the wire: parameters to calls, replies to JSON.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::params::Params;
+use crate::secret::Digest;
+use crate::world::ApiError;
+use crate::world::call::{AcrInstance, Call, Change, Credential, Filter, Reply, Spec, TagFilter};
+use crate::world::image_cache::{Event, View};
+
+/// Size of a cache when none is asked for, GiB (documented).
+const DEFAULT_SIZE_GIB: i32 = 20;
+
+/// The only resource type so far, as the documentation of TagResources spells it.
+const RESOURCE_TYPE: &str = "ImageCache";
+
+/// Reads a call.
+pub(crate) fn decode(
+    action: &str,
+    parameters: BTreeMap<String, String>,
+    region: &str,
+) -> Result<Call, ApiError> {
+    let mut p = Params::new(parameters);
+    let read = match action {
+        "CreateImageCache" => create,
+        "DescribeImageCaches" => describe,
+        "UpdateImageCache" => update,
+        "DeleteImageCache" => delete,
+        "ListUsage" => |_: &mut Params| Ok(Call::ListUsage),
+        "TagResources" => tag,
+        "UntagResources" => untag,
+        "ListTagResources" => list_tags,
+        "DescribeRegions" => |_: &mut Params| Ok(Call::DescribeRegions),
+        _ => {
+            return Err(ApiError::new(
+                "InvalidAction.NotFound",
+                "The specified action or version is not found.",
+            ));
+        }
+    };
+    match p.text("RegionId") {
+        Some(given) if given == region => {}
+        Some(_) => {
+            return Err(ApiError::new(
+                "InvalidRegionId.NotFound",
+                format!("This is the endpoint of {region}."),
+            ));
+        }
+        None if action == "DescribeRegions" => {}
+        None => return Err(ApiError::missing("RegionId")),
+    }
+    let call = read(&mut p)?;
+    p.end()?;
+    Ok(call)
+}
+
+fn create(p: &mut Params) -> Result<Call, ApiError> {
+    let spec = Spec {
+        name: p.required("ImageCacheName")?,
+        images: p.list("Image")?,
+        size_gib: p.int("ImageCacheSize")?.unwrap_or(DEFAULT_SIZE_GIB),
+        retention_days: p.int("RetentionDays")?,
+        v_switch_ids: p.comma("VSwitchId").unwrap_or_default(),
+        security_group_id: p.text("SecurityGroupId"),
+        zone_id: p.text("ZoneId"),
+        eip_instance_id: p.text("EipInstanceId"),
+        resource_group_id: p.text("ResourceGroupId"),
+        auto_match: p.boolean("AutoMatchImageCache")?.unwrap_or_default(),
+        credentials: credentials(p)?,
+        acr_instances: acr_instances(p)?,
+        tags: tags(p)?,
+        flash: p.boolean("Flash")?.unwrap_or_default(),
+        plain_http_registries: p.comma("PlainHttpRegistry").unwrap_or_default(),
+        insecure_registries: p.comma("InsecureRegistry").unwrap_or_default(),
+        standard_copies: p.int("StandardCopyCount")?,
+        flash_copies: p.int("FlashCopyCount")?,
+        elimination_strategy: p.text("EliminationStrategy"),
+        os_type: p.text("OsType"),
+    };
+    Ok(Call::CreateImageCache { token: p.text("ClientToken"), spec: Box::new(spec) })
+}
+
+fn update(p: &mut Params) -> Result<Call, ApiError> {
+    let some = |list: Vec<String>| Some(list).filter(|list| !list.is_empty());
+    let change = Change {
+        name: p.text("ImageCacheName"),
+        images: some(p.list("Image")?),
+        size_gib: p.int("ImageCacheSize")?,
+        retention_days: p.int("RetentionDays")?,
+        v_switch_ids: p.comma("VSwitchId"),
+        security_group_id: p.text("SecurityGroupId"),
+        eip_instance_id: p.text("EipInstanceId"),
+        resource_group_id: p.text("ResourceGroupId"),
+        auto_match: p.boolean("AutoMatchImageCache")?,
+        credentials: Some(credentials(p)?).filter(|list| !list.is_empty()),
+        acr_instances: Some(acr_instances(p)?).filter(|list| !list.is_empty()),
+        tags: Some(tags(p)?).filter(|tags| !tags.is_empty()),
+        flash: p.boolean("Flash")?,
+        standard_copies: p.int("StandardCopyCount")?,
+        flash_copies: p.int("FlashCopyCount")?,
+        elimination_strategy: p.raw("EliminationStrategy"),
+    };
+    let id = p.required("ImageCacheId")?;
+    Ok(Call::UpdateImageCache { id, token: p.text("ClientToken"), change: Box::new(change) })
+}
+
+fn describe(p: &mut Params) -> Result<Call, ApiError> {
+    Ok(Call::DescribeImageCaches(Box::new(Filter {
+        id: p.text("ImageCacheId"),
+        name: p.text("ImageCacheName"),
+        snapshot_id: p.text("SnapshotId"),
+        image: p.text("Image"),
+        resource_group_id: p.text("ResourceGroupId"),
+        tags: tag_filters(p)?,
+        match_images: p.list("MatchImage")?,
+        full_match: p.boolean("ImageFullMatch")?.unwrap_or_default(),
+        match_count: p.int("ImageMatchCountRequest")?,
+        limit: p.int("Limit")?,
+        next_token: p.text("NextToken"),
+    })))
+}
+
+fn delete(p: &mut Params) -> Result<Call, ApiError> {
+    Ok(Call::DeleteImageCache { id: p.required("ImageCacheId")?, token: p.text("ClientToken") })
+}
+
+fn tag(p: &mut Params) -> Result<Call, ApiError> {
+    resource_type(p)?;
+    Ok(Call::TagResources { ids: p.list("ResourceId")?, tags: tags(p)? })
+}
+
+fn untag(p: &mut Params) -> Result<Call, ApiError> {
+    resource_type(p)?;
+    // The SDK knows a token here, and an untag repeats without harm.
+    p.text("ClientToken");
+    let ids = p.list("ResourceId")?;
+    let keys = p.list("TagKey")?;
+    let keys = match p.boolean("All")? {
+        Some(true) if keys.is_empty() => None,
+        _ if keys.is_empty() => return Err(ApiError::missing("TagKey.1")),
+        _ => Some(keys),
+    };
+    Ok(Call::UntagResources { ids, keys })
+}
+
+fn list_tags(p: &mut Params) -> Result<Call, ApiError> {
+    resource_type(p)?;
+    // A page always ends between two resources, so its size is ours.
+    p.int("Limit")?;
+    let ids = p.list("ResourceId")?;
+    Ok(Call::ListTagResources { ids, tags: tag_filters(p)?, next_token: p.text("NextToken") })
+}
+
+fn resource_type(p: &mut Params) -> Result<(), ApiError> {
+    if p.required("ResourceType")? == RESOURCE_TYPE {
+        Ok(())
+    } else {
+        Err(ApiError::invalid("ResourceType", "only ImageCache is known here"))
+    }
+}
+
+fn tags(p: &mut Params) -> Result<BTreeMap<String, String>, ApiError> {
+    let pairs = p.objects("Tag", |tag| Ok((tag.required("Key")?, tag.raw("Value").unwrap_or_default())))?;
+    let count = pairs.len();
+    let tags: BTreeMap<String, String> = pairs.into_iter().collect();
+    if tags.len() == count { Ok(tags) } else { Err(ApiError::invalid("Tag.N.Key", "a key is there twice")) }
+}
+
+fn tag_filters(p: &mut Params) -> Result<Vec<TagFilter>, ApiError> {
+    p.objects("Tag", |tag| Ok(TagFilter { key: tag.required("Key")?, value: tag.text("Value") }))
+}
+
+fn credentials(p: &mut Params) -> Result<Vec<Credential>, ApiError> {
+    p.objects("ImageRegistryCredential", |login| {
+        Ok(Credential {
+            server: login.required("Server")?,
+            user_name: login.required("UserName")?,
+            password: Digest::of(&login.required("Password")?),
+        })
+    })
+}
+
+fn acr_instances(p: &mut Params) -> Result<Vec<AcrInstance>, ApiError> {
+    p.objects("AcrRegistryInfo", |acr| {
+        Ok(AcrInstance {
+            instance_id: acr.required("InstanceId")?,
+            instance_name: acr.text("InstanceName"),
+            region_id: acr.text("RegionId"),
+            domains: acr.list("Domain")?,
+            arn_service: acr.text("ArnService"),
+            arn_user: acr.text("ArnUser"),
+        })
+    })
+}
+
+/// Writes a reply.
+pub(crate) fn encode(reply: Reply, request_id: &str) -> Value {
+    let mut body = match reply {
+        Reply::Created { id, container_group_id } => {
+            json!({ "ImageCacheId": id, "ContainerGroupId": container_group_id })
+        }
+        Reply::ImageCaches { items, next_token, total } => json!({
+            "ImageCaches": items.iter().map(image_cache).collect::<Vec<_>>(),
+            "NextToken": next_token.unwrap_or_default(),
+            "TotalCount": total,
+        }),
+        Reply::Done => json!({}),
+        Reply::Usage { max_image_caches, used_image_caches } => json!({
+            "Attributes": {
+                "MaxImageCacheCount": max_image_caches,
+                "UsedImageCacheCount": used_image_caches,
+            }
+        }),
+        Reply::Tags { items, next_token } => json!({
+            "NextToken": next_token.unwrap_or_default(),
+            "TagResources": items
+                .iter()
+                .map(|(id, key, value)| json!({
+                    "ResourceId": id,
+                    "ResourceType": RESOURCE_TYPE,
+                    "TagKey": key,
+                    "TagValue": value,
+                }))
+                .collect::<Vec<_>>(),
+        }),
+        Reply::Regions { region } => {
+            let zone = format!("{region}-a");
+            json!({
+                "Regions": [{
+                    "RegionId": region,
+                    "RegionEndpoint": format!("eci.{region}.aliyuncs.com"),
+                    "Zones": [zone],
+                    "RecommendZones": [zone],
+                }]
+            })
+        }
+    };
+    body["RequestId"] = json!(request_id);
+    body
+}
+
+fn image_cache(view: &View) -> Value {
+    let mut body = Map::new();
+    let mut put = |name: &str, value: Value| {
+        // The cloud leaves out what it has no value for.
+        if !value.is_null() {
+            body.insert(name.to_owned(), value);
+        }
+    };
+    put("ImageCacheId", json!(view.id));
+    put("ImageCacheName", json!(view.name));
+    put("RegionId", json!(view.region));
+    put("ResourceGroupId", json!(view.resource_group_id));
+    put("Status", json!(view.status));
+    put("Progress", json!(view.progress));
+    put("Images", json!(view.images));
+    put("ImageCacheSize", json!(view.size_gib));
+    put("CreationTime", json!(time(view.created)));
+    put("ExpireDateTime", json!(view.expires.map(time)));
+    put("LastMatchedTime", json!(view.last_matched.map(time)));
+    put("ContainerGroupId", json!(view.container_group_id));
+    put("SnapshotId", json!(view.snapshot_id));
+    put("FlashSnapshotId", json!(view.flash_snapshot_id));
+    put("EliminationStrategy", json!(view.elimination_strategy));
+    put("Tags", view.tags.iter().map(|(key, value)| json!({ "Key": key, "Value": value })).collect());
+    put("Events", view.events.iter().map(event).collect());
+    Value::Object(body)
+}
+
+fn event(event: &Event) -> Value {
+    json!({
+        "Type": event.type_,
+        "Reason": event.reason,
+        "Message": event.message,
+        "Name": event.name,
+        "Count": event.count,
+        "FirstTimestamp": time(event.first),
+        "LastTimestamp": time(event.last),
+    })
+}
+
+fn time(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
