@@ -41,9 +41,10 @@ pub struct ImageCacheSpec {
     /// Image references, 1 to 20, as pods write them. Sent to the cloud and shown as written. Prefer fixed tags or
     /// digests: a cache does not follow a tag that moves.
     #[schemars(length(min = 1, max = 20), inner(length(min = 1, max = 512)))]
+    // The grammar of `ImageReference`; what an expression cannot say (two spellings of one image) the operator finds.
     #[x_kube(
         merge_strategy = ListMerge::Set,
-        validation = Rule::new("self.all(i, i.matches('^[a-zA-Z0-9][a-zA-Z0-9._:/@-]*$') && !i.contains('//'))").message("each image is a reference as in a pod, without a scheme and without spaces, such as registry.example.com/app:1.2")
+        validation = Rule::new("self.all(i, i.matches('^([a-zA-Z0-9]([a-zA-Z0-9.-]*[a-zA-Z0-9])?(:[0-9]{1,5})?/)?[a-z0-9]+(([.]|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+(([.]|_|__|-+)[a-z0-9]+)*)*(:[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127})?(@[a-z0-9+._-]+:[0-9a-fA-F]{32,256})?$'))").message("each image is a reference as in a pod, in lower case, without a scheme and without spaces, such as registry.example.com/app:1.2")
     )]
     pub images: Vec<String>,
 
@@ -183,11 +184,12 @@ pub struct AcrInstance {
     )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub domains: Vec<String>,
-    /// Role in the account of the cache, for an instance of another account.
+    /// Role in the account of the cache, for an instance of another account. Not accepted by this version: it would
+    /// let a namespace act as any role of the account.
     #[serde(rename = "serviceRoleARN", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256), regex(pattern = r"^acs:ram::[0-9]+:role/.+$"))]
     pub service_role_arn: Option<String>,
-    /// Role in the account of the instance.
+    /// Role in the account of the instance. Not accepted by this version.
     #[serde(rename = "userRoleARN", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256), regex(pattern = r"^acs:ram::[0-9]+:role/.+$"))]
     pub user_role_arn: Option<String>,

@@ -5,6 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
+use eci_api::image_cache::ImageCache;
+use eci_core::image_cache::{Defaults, desired};
 use eci_e2e::testbed::{ControlPlane, StartOptions};
 use http::{Method, Request};
 use kube::Client;
@@ -171,6 +173,28 @@ async fn every_example_and_every_valid_edge_is_accepted_without_a_warning() -> R
         assert!(!output.stderr.contains("Warning"), "{path}: {}", output.stderr);
         output.ok()?;
     }
+    Ok(())
+}
+
+#[test]
+fn what_the_api_server_accepts_the_operator_accepts() -> Result<()> {
+    let defaults = Defaults { v_switch_ids: vec!["vsw-1".to_owned()], security_group_id: None };
+    let mut seen = 0;
+    for file in [manifests("examples")?, manifests("e2e/manifests/good")?].concat() {
+        for mut document in serde_saphyr::from_multiple::<Value>(&fs::read_to_string(&file)?)? {
+            if document["kind"] == "ImageCache" {
+                // As the server does before it stores an object.
+                if let Some(spec) = document["spec"].as_object_mut() {
+                    spec.retain(|_, value| !value.is_null());
+                }
+                let object: ImageCache = serde_json::from_value(document)?;
+                let request = desired(&object, &defaults).request;
+                assert!(request.is_ok(), "{}: {request:?}", file.display());
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen >= 8, "only {seen} objects");
     Ok(())
 }
 
