@@ -8,6 +8,7 @@
 )]
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
@@ -16,8 +17,9 @@ use eci_e2e::testbed::{ControlPlane, Error, Identity, Process, StartOptions, bed
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::Api;
 use kube::api::{DeleteParams, PostParams};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio::sync::OnceCell;
 
 /// For what must happen, on a machine that may be busy.
@@ -86,7 +88,7 @@ async fn kubectl_and_helm_know_the_version_of_the_server() {
     assert!(version.contains("Client Version: v1.36.3"), "{version}");
     assert!(version.contains("Server Version: v1.36.3"), "{version}");
     let helm = plane.helm(["version", "--short"]).await.unwrap().ok().unwrap();
-    assert!(helm.starts_with("v3."), "{helm}");
+    assert!(helm.starts_with("v3.22.0"), "{helm}");
 
     let chart = tempfile::tempdir().unwrap();
     fs::create_dir(chart.path().join("templates")).unwrap();
@@ -174,14 +176,20 @@ async fn a_process_that_ends_early_is_named_with_its_log() {
 }
 
 #[tokio::test]
+async fn a_port_that_stays_taken_is_reported() {
+    let held = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = held.local_addr().unwrap().port();
+    let options =
+        StartOptions { apiserver_args: vec![format!("--secure-port={port}")], ..StartOptions::api_only() };
+    let error = ControlPlane::start(options).await.unwrap_err();
+    // The words by which a start with other ports is judged worth a try.
+    assert!(error.to_string().contains("address already in use"), "{error}");
+}
+
+#[tokio::test]
 async fn nothing_survives_a_parent_that_is_killed() {
     let name = format!("killed-{}", std::process::id());
-    let mut parent = Command::new(env!("CARGO_BIN_EXE_testbed"))
-        .args(["up", "--foreground", "--name", &name])
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
+    let mut parent = foreground(&name);
     let kubeconfig = printed(&mut parent, "kubeconfig").await;
     let processes = recorded(&kubeconfig.with_file_name("state.json"));
     assert_eq!(processes.len(), 5);
@@ -193,6 +201,18 @@ async fn nothing_survives_a_parent_that_is_killed() {
         assert!(process.wait_gone(Duration::from_secs(2)).await, "{process:?} survived its parent");
     }
     assert_eq!(beds::down(&name).await.unwrap(), beds::Down::Stopped(0));
+    assert!(!kubeconfig.exists());
+}
+
+#[tokio::test]
+async fn ctrl_c_takes_a_bed_in_the_foreground_along() {
+    let mut parent = foreground(&format!("interrupted-{}", std::process::id()));
+    let kubeconfig = printed(&mut parent, "kubeconfig").await;
+    let processes = recorded(&kubeconfig.with_file_name("state.json"));
+    let pid = parent.id().and_then(|pid| Pid::from_raw(pid.try_into().ok()?)).unwrap();
+    kill_process(pid, Signal::INT).unwrap();
+    assert!(parent.wait().await.unwrap().success());
+    assert!(!processes.iter().any(Identity::is_alive));
     assert!(!kubeconfig.exists());
 }
 
@@ -222,6 +242,15 @@ async fn a_detached_bed_lives_until_down_and_a_second_up_finds_it() {
     assert!(!processes.iter().any(Identity::is_alive));
     let again = String::from_utf8(testbed("down").output().await.unwrap().stdout).unwrap();
     assert!(again.contains("no test bed"), "{again}");
+}
+
+fn foreground(name: &str) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_testbed"))
+        .args(["up", "--foreground", "--name", name])
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap()
 }
 
 /// A failed assertion must not leave a bed behind.
@@ -283,7 +312,7 @@ async fn until<T>(look: impl AsyncFn() -> Option<T>) -> T {
 }
 
 /// The path behind a word in what the child prints.
-async fn printed(child: &mut tokio::process::Child, word: &str) -> PathBuf {
+async fn printed(child: &mut Child, word: &str) -> PathBuf {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let find = async {
         while let Some(line) = lines.next_line().await.unwrap() {

@@ -6,7 +6,7 @@ mod tiers;
 use std::env;
 use std::ffi::OsStr;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, bail};
@@ -50,26 +50,31 @@ struct TestArgs {
     tiers: Vec<String>,
 }
 
-fn main() -> anyhow::Result<()> {
-    match Cli::parse().task {
+fn main() -> ExitCode {
+    let result = match Cli::parse().task {
         // Already checked: handed on as typed.
         Task::Bed(_) => testbed(),
         Task::Test(args) => test(&args.tiers),
         Task::Lint => lint(),
-    }
+    };
+    result.unwrap_or_else(|error| {
+        // Not by returning it: a person who failed a tier has no use for our stack.
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
 }
 
 /// Runs e2e's binary `testbed` with our own arguments.
-fn testbed() -> anyhow::Result<()> {
+fn testbed() -> anyhow::Result<ExitCode> {
     let mut command = cargo();
     command.args(["run", "--quiet", "--package", "eci-e2e", "--bin", "testbed", "--"]);
     command.args(env::args_os().skip(1));
     let status = command.status().context("cannot run cargo")?;
     // It has said itself what went wrong.
-    std::process::exit(status.code().unwrap_or(1));
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn test(names: &[String]) -> anyhow::Result<()> {
+fn test(names: &[String]) -> anyhow::Result<ExitCode> {
     let chosen: Vec<&Tier> = if names.is_empty() {
         TIERS.iter().collect()
     } else {
@@ -86,10 +91,10 @@ fn test(names: &[String]) -> anyhow::Result<()> {
         println!("== {}: passed in {} s", tier.name, start.elapsed().as_secs());
     }
     println!("{} of {} tiers passed in {} s", chosen.len(), chosen.len(), all.elapsed().as_secs());
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
-fn lint() -> anyhow::Result<()> {
+fn lint() -> anyhow::Result<ExitCode> {
     for tier in TIERS.iter().filter(|tier| tier.name == "lint") {
         run_all(tier.commands)?;
     }
@@ -101,7 +106,7 @@ fn lint() -> anyhow::Result<()> {
         println!("cargo deny: skipped, not installed (cargo install cargo-deny)");
     }
     println!("lint passed");
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 fn run_all(commands: &[&[&str]]) -> anyhow::Result<()> {
@@ -119,9 +124,17 @@ fn run(command: &[&str]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The cargo that runs us.
+/// The cargo that runs us, without what it told us about this package: build scripts that watch those variables
+/// (ring's does) would run again, and what depends on them be built again, at each change between `cargo xtask` and
+/// plain `cargo`.
 fn cargo() -> Command {
-    in_root(env::var_os("CARGO").as_deref().unwrap_or(OsStr::new("cargo")))
+    let mut command = in_root(env::var_os("CARGO").as_deref().unwrap_or(OsStr::new("cargo")));
+    for (name, _) in env::vars_os() {
+        if name.to_str().is_some_and(|n| n.starts_with("CARGO_PKG_") || n.starts_with("CARGO_MANIFEST_")) {
+            command.env_remove(name);
+        }
+    }
+    command
 }
 
 fn in_root(program: impl AsRef<OsStr>) -> Command {

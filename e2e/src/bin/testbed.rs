@@ -1,5 +1,6 @@
 //! The test bed's commands. `cargo xtask` hands them on to this binary, so that xtask itself stays quick to build.
 
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -21,12 +22,18 @@ struct Cli {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    match Cli::parse().task {
+async fn main() -> ExitCode {
+    let result = match Cli::parse().task {
         BedTask::Up(args) => up(&args).await,
         BedTask::Down(args) => down(&args).await,
         BedTask::Tools => tools().await,
+    };
+    if let Err(error) = result {
+        // Not by returning it: the message says what to do, and our stack adds nothing.
+        eprintln!("error: {error:#}");
+        return ExitCode::FAILURE;
     }
+    ExitCode::SUCCESS
 }
 
 async fn up(args: &UpArgs) -> anyhow::Result<()> {

@@ -56,8 +56,8 @@ impl fmt::Display for Tool {
 pub(crate) struct Module {
     /// Its directory.
     pub(crate) name: &'static str,
-    /// What is told to the linker beside `-s -w`. The binaries of a Kubernetes release are stamped like this;
-    /// without it kubectl and helm can't parse the server's version.
+    /// What is told to the linker beside `-s -w`, as the projects' own releases do. Without it kubectl and helm can't
+    /// parse the server's version, and helm renders for Kubernetes 1.20 when it is not connected.
     pub(crate) stamp: &'static str,
     /// The tools, their Go packages, and what `go build` calls the result.
     pub(crate) tools: &'static [(Tool, &'static str, &'static str)],
@@ -67,7 +67,15 @@ pub(crate) struct Module {
 const MODULES: [Module; 4] = [
     Module { name: "etcd", stamp: "", tools: &[(Tool::Etcd, "go.etcd.io/etcd/server/v3", "server")] },
     Module { name: "kwok", stamp: "", tools: &[(Tool::Kwok, "sigs.k8s.io/kwok/cmd/kwok", "kwok")] },
-    Module { name: "helm", stamp: "", tools: &[(Tool::Helm, "helm.sh/helm/v3/cmd/helm", "helm")] },
+    Module {
+        name: "helm",
+        stamp: "-X helm.sh/helm/v3/internal/version.version=v3.22.0 \
+                -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1 \
+                -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=37 \
+                -X helm.sh/helm/v3/pkg/lint/rules.k8sVersionMajor=1 \
+                -X helm.sh/helm/v3/pkg/lint/rules.k8sVersionMinor=37",
+        tools: &[(Tool::Helm, "helm.sh/helm/v3/cmd/helm", "helm")],
+    },
     Module {
         name: "kubernetes",
         stamp: "-X k8s.io/component-base/version.gitVersion=v1.36.3 \

@@ -383,3 +383,30 @@ fn sweep(parent: &Path) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directories_of_owners_that_are_gone_are_swept_and_others_stay() {
+        let parent = tempfile::tempdir().unwrap();
+        let own = Identity::own().unwrap();
+        let mine = format!("{TEMP_PREFIX}{}-{}-abc123", own.pid, own.started);
+        let gone = format!("{TEMP_PREFIX}{}-another-boot-7-abc123", own.pid);
+        let foreign = "something-else-1-2-3".to_owned();
+        for name in [&mine, &gone, &foreign] {
+            fs::create_dir(parent.path().join(name)).unwrap();
+        }
+        sweep(parent.path());
+        let left = [mine, gone, foreign].map(|name| parent.path().join(name).exists());
+        assert_eq!(left, [true, false, true]);
+    }
+
+    #[test]
+    fn free_ports_differ() {
+        let mut ports: [u16; 16] = free_ports().unwrap();
+        ports.sort_unstable();
+        assert!(ports.windows(2).all(|pair| pair[0] < pair[1]));
+    }
+}
