@@ -19,16 +19,21 @@ use secrecy::ExposeSecret as _;
 use serde::de::DeserializeOwned;
 
 use crate::action::{API_VERSION, Action};
-use crate::clock::{Clock, Nonces, SystemClock, SystemNonces};
+use crate::clock::{Clock, Nonces};
+use crate::config::{Config, ConfigError};
 use crate::credentials::{Credentials, CredentialsProvider};
 use crate::encode::{self, Params};
-use crate::endpoint::{BadEndpoint, Endpoint, check_region};
+use crate::endpoint::Endpoint;
 use crate::meaning::{self, NO_NEED_UPDATE};
-use crate::pace::{LONGEST_HOLD, Pace, Rate};
+use crate::pace::{LONGEST_HOLD, Pace};
 use crate::scrub::Scrub;
 use crate::sign::{self, EMPTY_SHA256, ParameterNames};
 use crate::transport::{Reply, SendError, Transport};
 use crate::{convert, request, wire};
+
+/// Longest that a read waits for its turn; beyond that it is refused as throttled. A write waits half of the request
+/// time-out.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
 /// How often a read is repeated when nobody knows what became of it.
 pub const READ_RETRIES: u32 = 2;
@@ -45,63 +50,6 @@ const REQUEST_ID_LIMIT: usize = 64;
 /// Longest page token, in bytes: it has to fit into the next request.
 const PAGE_TOKEN_LIMIT: usize = 4 * 1024;
 
-/// What a client needs.
-#[derive(Clone)]
-pub struct Config {
-    /// Region, such as `cn-hangzhou`.
-    pub region: String,
-    /// Another endpoint than the region's: `host[:port]`, `https://…`, or `http://` to a loopback address.
-    pub endpoint: Option<String>,
-    /// Whether the region's endpoint is the one inside the VPC.
-    pub vpc: bool,
-    /// Where the access key comes from.
-    pub credentials: Arc<dyn CredentialsProvider>,
-    /// Limit on finding the name, connecting and TLS together.
-    pub connect_timeout: Duration,
-    /// Limit on a whole request, connecting included. Must be longer than `connect_timeout`.
-    pub request_timeout: Duration,
-    /// Time.
-    pub clock: Arc<dyn Clock>,
-    /// Randomness.
-    pub nonces: Arc<dyn Nonces>,
-    /// How parameter names are signed.
-    pub parameter_names: ParameterNames,
-    /// Highest rate of each action that reads.
-    pub reads: Rate,
-    /// Highest rate of each action that writes.
-    pub writes: Rate,
-}
-
-impl Config {
-    /// The usual: the region's endpoint on the Internet, 5 s to connect, 15 s for a request.
-    pub fn new(region: impl Into<String>, credentials: Arc<dyn CredentialsProvider>) -> Self {
-        Self {
-            region: region.into(),
-            endpoint: None,
-            vpc: false,
-            credentials,
-            connect_timeout: Duration::from_secs(5),
-            request_timeout: Duration::from_secs(15),
-            clock: Arc::new(SystemClock),
-            nonces: Arc::new(SystemNonces),
-            parameter_names: ParameterNames::default(),
-            reads: Rate::READS,
-            writes: Rate::WRITES,
-        }
-    }
-}
-
-/// A client cannot be made of this configuration.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ConfigError {
-    /// Region or endpoint.
-    #[error(transparent)]
-    Endpoint(#[from] BadEndpoint),
-    /// Time limits.
-    #[error("the request time-out must be longer than the connect time-out, and that longer than zero")]
-    Timeouts,
-}
-
 /// Client of the API in one region. Makes no connection and loads no certificate before the first call.
 pub struct Client {
     region: String,
@@ -111,6 +59,8 @@ pub struct Client {
     parameter_names: ParameterNames,
     /// One for each action, so that lists cannot starve creates and deletes.
     paces: [Mutex<Pace>; Action::ALL.len()],
+    connect_timeout: Duration,
+    request_timeout: Duration,
     transport: Transport,
 }
 
@@ -127,18 +77,13 @@ impl fmt::Debug for Client {
 impl Client {
     /// Makes a client.
     pub fn new(config: Config) -> Result<Self, ConfigError> {
-        check_region(&config.region)?;
-        let endpoint = match &config.endpoint {
-            Some(text) => Endpoint::parse(text)?,
-            None => Endpoint::of_region(&config.region, config.vpc)?,
-        };
-        if config.connect_timeout.is_zero() || config.request_timeout <= config.connect_timeout {
-            return Err(ConfigError::Timeouts);
-        }
+        let endpoint = config.checked_endpoint()?;
         let pace = |action: Action| Pace::new(if action.is_read() { config.reads } else { config.writes });
         Ok(Self {
             paces: Action::ALL.map(|action| Mutex::new(pace(action))),
-            transport: Transport::new(endpoint, config.connect_timeout, config.request_timeout),
+            transport: Transport::new(endpoint, config.connect_timeout),
+            connect_timeout: config.connect_timeout,
+            request_timeout: config.request_timeout,
             region: config.region,
             credentials: config.credentials,
             clock: config.clock,
@@ -155,14 +100,16 @@ impl Client {
     /// Calls an action. What was certainly not sent is tried once more, a read of unknown outcome [`READ_RETRIES`]
     /// times more; nothing else is repeated.
     async fn call<T: DeserializeOwned>(&self, action: Action, params: &Params) -> Result<T, CloudError> {
+        let deadline =
+            (!action.is_read()).then(|| self.clock.monotonic().saturating_add(self.request_timeout));
         let (mut reconnected, mut repeated) = (false, 0);
         loop {
-            let error = match self.attempt(action, params).await {
+            let error = match self.attempt(action, params, deadline).await {
                 Ok(reply) => return Ok(reply),
                 Err(error) => error,
             };
             match error.meaning {
-                Meaning::NotSent if !reconnected => reconnected = true,
+                Meaning::NotSent if !reconnected && self.time_left(deadline).is_some() => reconnected = true,
                 Meaning::Unknown
                     if action.is_read() && repeated < READ_RETRIES && error.retry_after.is_none() =>
                 {
@@ -174,9 +121,21 @@ impl Client {
         }
     }
 
-    /// Waits for its turn, signs and sends one request.
-    async fn attempt<T: DeserializeOwned>(&self, action: Action, params: &Params) -> Result<T, CloudError> {
-        self.wait_for_turn(action).await?;
+    /// How long a request may take that is sent now; `None` when it could not even connect before the deadline.
+    fn time_left(&self, deadline: Option<Duration>) -> Option<Duration> {
+        let Some(deadline) = deadline else { return Some(self.request_timeout) };
+        let left = deadline.saturating_sub(self.clock.monotonic());
+        (left > self.connect_timeout).then_some(left)
+    }
+
+    /// Waits for its turn, signs and sends one request, to be answered before the deadline.
+    async fn attempt<T: DeserializeOwned>(
+        &self,
+        action: Action,
+        params: &Params,
+        deadline: Option<Duration>,
+    ) -> Result<T, CloudError> {
+        self.wait_for_turn(action, deadline).await?;
         let credentials = self.credentials.credentials().await;
         let credentials = credentials.map_err(|error| {
             failure(action, Meaning::NoCredentials, convert::clean(&error.to_string(), TEXT_LIMIT))
@@ -193,8 +152,15 @@ impl Client {
         );
         let request = self.signed(action, params, &credentials)?;
 
+        let Some(limit) = self.time_left(deadline) else {
+            return Err(failure(
+                action,
+                Meaning::NotSent,
+                "too much time had passed before the call could be sent",
+            ));
+        };
         let start = self.clock.monotonic();
-        let sent = self.transport.send(request, action.is_read()).await;
+        let sent = self.transport.send(request, action.is_read(), limit).await;
         let duration = self.clock.monotonic().saturating_sub(start);
         let (status, result) = match sent {
             Ok(reply) => (Some(reply.status.as_u16()), self.read(action, &scrub, &reply)),
@@ -222,9 +188,11 @@ impl Client {
         result.map(|(reply, _)| reply)
     }
 
-    async fn wait_for_turn(&self, action: Action) -> Result<(), CloudError> {
+    async fn wait_for_turn(&self, action: Action, deadline: Option<Duration>) -> Result<(), CloudError> {
         let now = self.clock.monotonic();
-        match self.with_pace(action, |pace| pace.take(now)) {
+        // Half of the time is left for the call itself.
+        let longest = deadline.map_or(LONGEST_WAIT, |deadline| deadline.saturating_sub(now) / 2);
+        match self.with_pace(action, |pace| pace.take(now, longest)) {
             Ok(Duration::ZERO) => Ok(()),
             Ok(wait) => {
                 tokio::time::sleep(wait).await;
@@ -235,7 +203,7 @@ impl Client {
                 ..failure(
                     action,
                     Meaning::Throttled,
-                    "not sent: the cloud asked for fewer calls of this action",
+                    "not sent: too many calls of this action are waiting, or the cloud asked for a pause",
                 )
             }),
         }
@@ -314,16 +282,17 @@ impl Client {
         }
         let status = reply.status.as_u16();
         let error: wire::ErrorReply = wire::read(&reply.body).unwrap_or_default();
-        let code = error.code.filter(|code| !code.trim().is_empty()).map(|c| scrub.text(&c, CODE_LIMIT));
+        // Judged as it came: a short password, struck out of it, could make another code of it.
+        let code = error.code.as_deref().map(str::trim).filter(|code| !code.is_empty());
         let retry_after = retry_after(&reply.headers);
-        let meaning = meaning::meaning(action, status, code.as_deref(), retry_after.is_some());
-        let throttled = meaning == Meaning::Throttled || code.as_deref().is_some_and(meaning::is_throttling);
+        let meaning = meaning::meaning(action, status, code, retry_after.is_some());
+        let throttled = meaning == Meaning::Throttled || code.is_some_and(meaning::is_throttling);
         if throttled || status == 429 || retry_after.is_some() {
             let now = self.clock.monotonic();
             self.with_pace(action, |pace| pace.throttled(now, retry_after));
         }
-        let mut message = match (&code, &error.message) {
-            (Some(_), Some(text)) => scrub.message(code.as_deref(), text),
+        let mut message = match (code, &error.message) {
+            (Some(_), Some(text)) => scrub.message(code, text),
             (Some(_), None) => format!("status {status}"),
             (None, _) => format!(
                 "status {status} without an error code: that was not the ECI API; check the endpoint and proxies"
@@ -332,9 +301,14 @@ impl Client {
         if meaning == Meaning::ClockSkew
             && let Some(theirs) = date(&reply.headers)
         {
-            message = format!("{message} (our clock says {}, the cloud's {theirs})", self.clock.now());
+            let ours = self.clock.now();
+            message = convert::clean(
+                &format!("our clock says {ours}, the cloud's {theirs}: {message}"),
+                TEXT_LIMIT,
+            );
         }
         let request_id = error.request_id.map(|id| scrub.text(&id, REQUEST_ID_LIMIT));
+        let code = code.map(|code| scrub.text(code, CODE_LIMIT));
         Err(CloudError { code, request_id, retry_after, ..failure(action, meaning, message) })
     }
 

@@ -9,6 +9,7 @@
 pub mod action;
 pub mod client;
 pub mod clock;
+pub mod config;
 pub mod convert;
 pub mod credentials;
 pub mod encode;
@@ -23,4 +24,5 @@ mod transport;
 pub mod wire;
 
 pub use action::{ACTIONS, Action};
-pub use client::{Client, Config, ConfigError};
+pub use client::Client;
+pub use config::{Config, ConfigError};

@@ -5,9 +5,6 @@ use std::time::Duration;
 /// Longest gap between two calls that throttling can lead to.
 pub const SLOWEST: Duration = Duration::from_secs(8);
 
-/// Longest that a call waits for its turn inside the client; beyond that it is refused as throttled.
-pub const LONGEST_WAIT: Duration = Duration::from_secs(20);
-
 /// Longest pause that the cloud can impose.
 pub const LONGEST_HOLD: Duration = Duration::from_mins(10);
 
@@ -42,12 +39,12 @@ impl Pace {
         Self { rate, interval: rate.interval, full_at: Duration::ZERO }
     }
 
-    /// Takes a turn: how long to wait for it. `Err` is how long it would be, when that is more than [`LONGEST_WAIT`];
-    /// then no turn is taken.
-    pub fn take(&mut self, now: Duration) -> Result<Duration, Duration> {
+    /// Takes a turn: how long to wait for it. `Err` is how long it would be, when that is more than `longest`; then no
+    /// turn is taken.
+    pub fn take(&mut self, now: Duration, longest: Duration) -> Result<Duration, Duration> {
         let full_at = self.full_at.max(now);
         let wait = full_at.saturating_sub(self.tolerance()).saturating_sub(now);
-        if wait > LONGEST_WAIT {
+        if wait > longest {
             return Err(wait);
         }
         self.full_at = full_at.saturating_add(self.interval);
@@ -80,6 +77,7 @@ mod tests {
 
     use super::*;
 
+    const LONGEST: Duration = Duration::from_secs(20);
     const RATE: Rate = Rate { interval: Duration::from_millis(500), burst: 3 };
 
     fn millis(n: u64) -> Duration {
@@ -90,7 +88,7 @@ mod tests {
     fn a_burst_goes_out_at_once_and_then_the_rate_holds() {
         let mut pace = Pace::new(RATE);
         let now = millis(10_000);
-        let waits: Vec<_> = (0..5).map(|_| pace.take(now).unwrap()).collect();
+        let waits: Vec<_> = (0..5).map(|_| pace.take(now, LONGEST).unwrap()).collect();
         assert_eq!(waits, [millis(0), millis(0), millis(0), millis(500), millis(1_000)]);
     }
 
@@ -98,10 +96,10 @@ mod tests {
     fn a_quiet_time_fills_the_bucket_but_not_beyond_its_burst() {
         let mut pace = Pace::new(RATE);
         for _ in 0..3 {
-            pace.take(millis(1_000)).unwrap();
+            pace.take(millis(1_000), LONGEST).unwrap();
         }
         let later = millis(100_000);
-        assert_eq!((0..4).filter(|_| pace.take(later) == Ok(Duration::ZERO)).count(), 3);
+        assert_eq!((0..4).filter(|_| pace.take(later, LONGEST) == Ok(Duration::ZERO)).count(), 3);
     }
 
     #[test]
@@ -109,7 +107,7 @@ mod tests {
         let mut pace = Pace::new(RATE);
         pace.throttled(millis(0), None);
         assert_eq!(pace.interval, millis(1_000));
-        assert_eq!(pace.take(millis(0)), Ok(millis(1_000)), "no burst after throttling");
+        assert_eq!(pace.take(millis(0), LONGEST), Ok(millis(1_000)), "no burst after throttling");
         pace.succeeded();
         assert!(pace.interval > millis(900));
         for _ in 0..20 {
@@ -131,9 +129,9 @@ mod tests {
     fn a_pause_that_the_cloud_asks_for_is_kept_up_to_a_bound() {
         let mut pace = Pace::new(RATE);
         pace.throttled(millis(0), Some(millis(5_000)));
-        assert_eq!(pace.take(millis(0)), Ok(millis(5_000)));
+        assert_eq!(pace.take(millis(0), LONGEST), Ok(millis(5_000)));
         pace.throttled(millis(0), Some(Duration::MAX));
-        assert_eq!(pace.take(millis(0)), Err(LONGEST_HOLD));
+        assert_eq!(pace.take(millis(0), LONGEST), Err(LONGEST_HOLD));
     }
 
     #[test]
@@ -141,9 +139,9 @@ mod tests {
         let mut pace = Pace::new(RATE);
         pace.throttled(millis(0), Some(Duration::from_mins(1)));
         for _ in 0..100 {
-            assert!(pace.take(millis(0)).is_err());
+            assert!(pace.take(millis(0), LONGEST).is_err());
         }
-        assert_eq!(pace.take(Duration::from_mins(1)), Ok(Duration::ZERO));
+        assert_eq!(pace.take(Duration::from_mins(1), LONGEST), Ok(Duration::ZERO));
     }
 
     proptest! {
@@ -155,8 +153,8 @@ mod tests {
             for (pause, throttled) in steps {
                 now += millis(pause);
                 if throttled { pace.throttled(now, None) } else { pace.succeeded() }
-                if let Ok(wait) = pace.take(now) {
-                    prop_assert!(wait <= LONGEST_WAIT);
+                if let Ok(wait) = pace.take(now, LONGEST) {
+                    prop_assert!(wait <= LONGEST);
                     sent.push(now + wait);
                 }
             }

@@ -51,7 +51,6 @@ pub(crate) enum SendError {
 pub(crate) struct Transport {
     endpoint: Endpoint,
     connect_timeout: Duration,
-    request_timeout: Duration,
     clients: OnceCell<Clients>,
 }
 
@@ -64,19 +63,20 @@ struct Clients {
 }
 
 impl Transport {
-    pub(crate) fn new(endpoint: Endpoint, connect_timeout: Duration, request_timeout: Duration) -> Self {
-        Self { endpoint, connect_timeout, request_timeout, clients: OnceCell::new() }
+    pub(crate) fn new(endpoint: Endpoint, connect_timeout: Duration) -> Self {
+        Self { endpoint, connect_timeout, clients: OnceCell::new() }
     }
 
     pub(crate) fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
 
-    /// Sends a request without body and reads the reply. At most one request leaves.
+    /// Sends a request without body and reads the reply, both within `limit`. At most one request leaves.
     pub(crate) async fn send(
         &self,
         request: Request<Empty<Bytes>>,
         is_read: bool,
+        limit: Duration,
     ) -> Result<Reply, SendError> {
         let clients = self.clients.get_or_try_init(|| self.connect()).await?;
         let http = if is_read { &clients.reads } else { &clients.writes };
@@ -86,9 +86,9 @@ impl Transport {
             let body = Limited::new(body, BODY_LIMIT).collect().await.map_err(|e| self.cut_off(&*e))?;
             Ok(Reply { status: head.status, headers: head.headers, body: body.to_bytes() })
         };
-        tokio::time::timeout(self.request_timeout, exchange).await.unwrap_or_else(|_| {
+        tokio::time::timeout(limit, exchange).await.unwrap_or_else(|_| {
             let host = self.endpoint.authority();
-            Err(SendError::Unknown(format!("no whole answer from {host} within {:?}", self.request_timeout)))
+            Err(SendError::Unknown(format!("no whole answer from {host} within {limit:?}")))
         })
     }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use eci_aliyun::clock::Clock;
 use eci_aliyun::credentials::{Credentials, CredentialsError, CredentialsProvider, StaticCredentials};
+use eci_aliyun::pace::Rate;
 use eci_aliyun::{Client, Config, ConfigError};
 use eci_api::image_cache::ImageCacheRequest;
 use eci_core::cloud::{
@@ -41,8 +42,8 @@ fn credentials(token: Option<&str>) -> Credentials {
 fn config(url: &str) -> Config {
     Config {
         endpoint: Some(url.to_owned()),
-        connect_timeout: Duration::from_millis(300),
-        request_timeout: Duration::from_millis(600),
+        connect_timeout: Duration::from_millis(500),
+        request_timeout: Duration::from_secs(2),
         ..Config::new("cn-hangzhou", Arc::new(StaticCredentials(credentials(None))))
     }
 }
@@ -231,6 +232,55 @@ async fn throttling_holds_back_its_own_action_for_as_long_as_the_cloud_asks() {
 }
 
 #[tokio::test]
+async fn a_write_whose_turn_comes_too_late_is_refused_and_not_sent() {
+    let server = Server::start([Answer::ok("{}"), Answer::ok("{}")]).await;
+    let writes = Rate { interval: Duration::from_secs(10), burst: 1 };
+    let client = Client::new(Config { writes, ..config(&server.url) }).unwrap();
+    client.delete_image_cache(&id("imc-1"), &token()).await.unwrap();
+    let error = client.delete_image_cache(&id("imc-1"), &token()).await.unwrap_err();
+    assert_eq!(error.meaning, Meaning::Throttled, "{error}");
+    assert!(error.retry_after.is_some_and(|wait| wait > Duration::from_secs(5)), "{:?}", error.retry_after);
+    assert_eq!(server.seen().len(), 1);
+}
+
+#[derive(Debug)]
+struct SlowCredentials;
+
+impl CredentialsProvider for SlowCredentials {
+    fn credentials(&self) -> BoxFuture<'_, Result<Credentials, CredentialsError>> {
+        async {
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            Ok(credentials(None))
+        }
+        .boxed()
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_was_held_up_beyond_its_time_is_not_sent() {
+    let server = Server::start([Answer::ok(CREATED)]).await;
+    let config = Config {
+        credentials: Arc::new(SlowCredentials),
+        connect_timeout: Duration::from_millis(250),
+        request_timeout: Duration::from_millis(600),
+        ..config(&server.url)
+    };
+    let error = Client::new(config).unwrap().create_image_cache(&create()).await.unwrap_err();
+    assert_eq!(error.meaning, Meaning::NotSent, "{error}");
+    assert!(server.seen().is_empty());
+}
+
+#[tokio::test]
+async fn a_password_of_one_letter_changes_no_meaning() {
+    let (_server, client) = client_of([Answer::error(403, "QuotaExceeded", "no more")]).await;
+    let mut call = create();
+    call.credentials[0].password = "o".into();
+    let error = client.create_image_cache(&call).await.unwrap_err();
+    assert_eq!(error.meaning, Meaning::QuotaExceeded);
+    assert_eq!(error.message, "n[redacted] m[redacted]re");
+}
+
+#[tokio::test]
 async fn pages_follow_each_other_until_the_end_or_a_repeated_token() {
     let page = |next: &str| Answer::ok(format!(r#"{{"NextToken":"{next}","ImageCaches":[]}}"#));
     let (server, client) = client_of([page("B=="), page("B=="), page(&"x".repeat(5000))]).await;
@@ -412,8 +462,11 @@ async fn no_secret_reaches_a_log_an_error_or_a_debug_form() {
         Answer::ok(CREATED),
     ])
     .await;
-    let config =
-        Config { credentials: Arc::new(StaticCredentials(credentials(Some(TOKEN)))), ..config(&server.url) };
+    let config = Config {
+        credentials: Arc::new(StaticCredentials(credentials(Some(TOKEN)))),
+        writes: Rate { interval: Duration::ZERO, burst: 1 },
+        ..config(&server.url)
+    };
     let client = Client::new(config.clone()).unwrap();
     let mut said = format!("{client:?} {:?} {:?}", config.credentials, create());
     for _ in 0..7 {
@@ -438,7 +491,7 @@ fn a_client_is_not_made_of_a_senseless_configuration() {
     assert!(matches!(Client::new(region), Err(ConfigError::Endpoint(_))));
     let endpoint = Config { endpoint: Some("http://eci.example.com".into()), ..base.clone() };
     assert!(matches!(Client::new(endpoint), Err(ConfigError::Endpoint(_))));
-    let timeouts = Config { request_timeout: base.connect_timeout, ..base.clone() };
+    let timeouts = Config { request_timeout: base.connect_timeout * 2, ..base.clone() };
     assert_eq!(Client::new(timeouts).unwrap_err(), ConfigError::Timeouts);
     let vpc = Config { endpoint: None, vpc: true, ..base };
     assert_eq!(Client::new(vpc).unwrap().endpoint().to_string(), "https://eci-vpc.cn-hangzhou.aliyuncs.com");
