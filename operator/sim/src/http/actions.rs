@@ -17,6 +17,19 @@ const DEFAULT_SIZE_GIB: i32 = 20;
 /// The only resource type so far, as the documentation of TagResources spells it.
 const RESOURCE_TYPE: &str = "ImageCache";
 
+/// Every action that is answered.
+pub(crate) const KNOWN: [&str; 9] = [
+    "CreateImageCache",
+    "DescribeImageCaches",
+    "UpdateImageCache",
+    "DeleteImageCache",
+    "ListUsage",
+    "TagResources",
+    "UntagResources",
+    "ListTagResources",
+    "DescribeRegions",
+];
+
 /// Reads a call.
 pub(crate) fn decode(
     action: &str,

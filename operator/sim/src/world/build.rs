@@ -48,7 +48,7 @@ fn host(image: &str) -> &str {
 
 /// Why a registry does not give its images to this request.
 fn refusal(registry: &Registry, spec: &Spec) -> Option<&'static str> {
-    let listed = |list: &[String]| list.iter().any(|host| *host == registry.host);
+    let listed = |list: &[String]| list.contains(&registry.host);
     match registry.transport {
         Transport::SelfSigned if !listed(&spec.insecure_registries) => {
             return Some("x509: certificate signed by unknown authority");

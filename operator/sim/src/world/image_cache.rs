@@ -27,6 +27,8 @@ pub(crate) struct ImageCache {
     pub(crate) last_matched: Option<Timestamp>,
     pub(crate) events: Vec<Event>,
     pub(crate) phase: Phase,
+    /// When the phase last changed by itself.
+    changed: Timestamp,
     pub(crate) gone: Option<(Timestamp, Cause)>,
 }
 
@@ -101,6 +103,7 @@ impl ImageCache {
                 verdict,
                 snapshot_ms: settings.scaled(settings.create_ms),
             },
+            changed: now,
             gone: None,
             spec,
         };
@@ -143,7 +146,9 @@ impl ImageCache {
     ) -> Option<(Timestamp, Cause)> {
         loop {
             let step = self.next_step().filter(|due| *due <= now);
-            let end = self.expires(settings).filter(|(due, _)| *due <= now);
+            // A retention that an update made shorter than the cache is old ends it then, not in the past.
+            let end = self.expires(settings).map(|(due, cause)| (due.max(self.changed), cause));
+            let end = end.filter(|(due, _)| *due <= now);
             match (step, end) {
                 (_, Some((due, cause))) if step.is_none_or(|step| due <= step) => {
                     self.gone = Some((due, cause));
@@ -158,15 +163,17 @@ impl ImageCache {
     fn next_step(&self) -> Option<Timestamp> {
         match &self.phase {
             Phase::Preparing { verdict: Verdict::Never, .. }
-            | Phase::Updating { verdict: Verdict::Never, .. } => None,
+            | Phase::Updating { verdict: Verdict::Never, .. }
+            | Phase::Failed { .. }
+            | Phase::UpdateFailed => None,
             Phase::Preparing { until, .. } | Phase::Updating { until, .. } => Some(*until),
             Phase::Creating { span } => Some(span.until),
             Phase::Ready { snapshot } => snapshot.map(|span| span.until),
-            Phase::Failed { .. } | Phase::UpdateFailed => None,
         }
     }
 
     fn step(&mut self, at: Timestamp, random: &mut Random) {
+        self.changed = at;
         match self.phase.clone() {
             Phase::Preparing { verdict: Verdict::Bad { reason, message }, .. } => {
                 self.event(at, "Warning", &reason, &message);

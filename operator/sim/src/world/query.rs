@@ -14,7 +14,7 @@ pub(crate) const PAGE_SIZE: usize = 20;
 impl World {
     pub(super) fn describe(&mut self, filter: &Filter, extra_lag_ms: u64) -> Result<Reply, ApiError> {
         let kind = digest(filter);
-        let before = filter.next_token.as_deref().map(|token| cursor(token, &kind)).transpose()?;
+        let before = filter.next_token.as_deref().map(|token| cursor(token, kind)).transpose()?;
         let limit = match filter.limit {
             None => PAGE_SIZE,
             Some(limit) => usize::try_from(limit).unwrap_or_default().clamp(1, PAGE_SIZE),
@@ -40,7 +40,7 @@ impl World {
         let mut rest = fitting.into_iter().filter(|(number, _)| before.is_none_or(|before| *number < before));
         let page: Vec<(u64, &ImageCache)> = rest.by_ref().take(limit).collect();
         let next_token = match page.last() {
-            Some((last, _)) if rest.next().is_some() => Some(token(*last, &kind)),
+            Some((last, _)) if rest.next().is_some() => Some(token(*last, kind)),
             _ => None,
         };
         let items = page.into_iter().map(|(_, cache)| cache.view(self.now, &self.settings)).collect();
@@ -68,7 +68,7 @@ impl World {
         next_token: Option<&str>,
     ) -> Result<Reply, ApiError> {
         let kind = digest(&(ids, tags));
-        let before = next_token.map(|token| cursor(token, &kind)).transpose()?;
+        let before = next_token.map(|token| cursor(token, kind)).transpose()?;
         let mut items = Vec::new();
         let mut next_token = None;
         let mut last = None;
@@ -80,7 +80,7 @@ impl World {
         // A page ends between two resources, never inside one.
         for (number, cache) in fitting {
             if items.len() >= PAGE_SIZE {
-                next_token = last.map(|last| token(last, &kind));
+                next_token = last.map(|last| token(last, kind));
                 break;
             }
             items.extend(
@@ -135,11 +135,11 @@ fn digest(query: &impl serde::Serialize) -> [u8; 4] {
     [digest[0], digest[1], digest[2], digest[3]]
 }
 
-fn token(number: u64, kind: &[u8; 4]) -> String {
+fn token(number: u64, kind: [u8; 4]) -> String {
     hex::encode([kind.as_slice(), &number.to_be_bytes()].concat())
 }
 
-fn cursor(token: &str, kind: &[u8; 4]) -> Result<u64, ApiError> {
+fn cursor(token: &str, kind: [u8; 4]) -> Result<u64, ApiError> {
     hex::decode(token)
         .ok()
         .and_then(|bytes| bytes.strip_prefix(kind.as_slice()).and_then(|number| number.try_into().ok()))

@@ -1,0 +1,9 @@
+//! The simulator from outside: the world, random histories, the port, the wire, the admin API and the program.
+#![cfg(test)]
+
+mod admin;
+mod cloud;
+mod common;
+mod http;
+mod properties;
+mod world;
