@@ -1,1 +1,27 @@
-//! The operator.
+//! The operator: a thin shell around `eci_core`, which decides.
+//!
+//! One shape for every controller: observe, plan, apply, report. [`driver`] runs it for any [`kind::Managed`];
+//! [`observe`] looks at the cloud once for all objects; [`controllers`] watches the API server; [`run`] puts the parts
+//! together.
+#![warn(missing_docs)]
+
+pub mod admin;
+mod apply;
+pub mod clock;
+pub mod cluster;
+pub mod config;
+pub mod controllers;
+pub mod driver;
+mod image_cache;
+pub mod kind;
+pub mod kubernetes;
+pub mod metered;
+pub mod metrics;
+pub mod nudge;
+pub mod observe;
+pub mod patch;
+pub mod report;
+pub mod run;
+pub mod shutdown;
+pub mod snapshot;
+pub mod telemetry;

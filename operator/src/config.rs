@@ -1,0 +1,249 @@
+//! Flags and environment.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+use eci_aliyun::endpoint::{Endpoint, check_region};
+use eci_core::image_cache::Defaults;
+use jiff::SignedDuration;
+
+use crate::cluster;
+
+/// How long another process may believe that it is the leader: by so much the resolve window must be longer than a
+/// call.
+pub const LEASE: Duration = Duration::from_secs(10);
+/// Most vSwitches (as in the API type).
+const MAX_V_SWITCHES: usize = 10;
+/// Shortest interval of polling.
+const LEAST_INTERVAL: Duration = Duration::from_millis(200);
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines: one object a line.
+    Json,
+}
+
+/// The configuration of the operator.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "eci-operator",
+    version,
+    about = "Kubernetes operator for Alibaba Cloud Elastic Container Instance"
+)]
+pub struct Config {
+    /// Region of the cloud resources, such as cn-hangzhou.
+    #[arg(long, env = "ECI_REGION")]
+    pub region: String,
+    /// Name of this cluster in the tags of cloud resources; default: the UID of the namespace kube-system.
+    #[arg(long)]
+    pub cluster_id: Option<String>,
+    /// Endpoint of the cloud API; default: the region's on the Internet. http is accepted for loopback addresses only.
+    #[arg(long, env = "ECI_ENDPOINT")]
+    pub endpoint: Option<String>,
+    /// vSwitches for objects that name none, separated by commas, in the order of preference.
+    #[arg(long, value_delimiter = ',')]
+    pub vswitch_ids: Vec<String>,
+    /// Security group for objects that name none.
+    #[arg(long)]
+    pub security_group_id: Option<String>,
+    /// Directory with the files access-key-id, access-key-secret and, if temporary, security-token; default: the
+    /// environment variables ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET and
+    /// ALIBABA_CLOUD_SECURITY_TOKEN.
+    #[arg(long)]
+    pub credentials_dir: Option<PathBuf>,
+    /// Namespaces to work in, separated by commas; default: all.
+    #[arg(long, value_delimiter = ',')]
+    pub namespaces: Vec<String>,
+    /// Address of /healthz, /readyz and /metrics.
+    #[arg(long, default_value = "0.0.0.0:8080")]
+    pub listen_address: SocketAddr,
+    /// error, warn, info, debug or trace; or a filter such as "warn,eci_operator=debug".
+    #[arg(long, env = "ECI_LOG_LEVEL", default_value = "info")]
+    pub log_level: String,
+    /// How log lines look.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+    /// How long the result of a create call without an answer is looked for before the call is sent again.
+    #[arg(long, value_parser = duration, default_value = "300s")]
+    pub resolve_window: Duration,
+    /// Limit on one call to the cloud, 1s to 60s.
+    #[arg(long, value_parser = duration, default_value = "10s")]
+    pub request_timeout: Duration,
+    /// How often the cloud is looked at while nothing is under way.
+    #[arg(long, value_parser = duration, default_value = "30s")]
+    pub poll_interval: Duration,
+    /// How often the cloud is looked at while something is under way.
+    #[arg(long, value_parser = duration, default_value = "2s")]
+    pub poll_interval_busy: Duration,
+    /// Objects that are worked on at once.
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub workers: u16,
+}
+
+/// A configuration that cannot be used.
+#[derive(Debug)]
+pub enum ConfigError {
+    /// What the parser of flags says; also help and version.
+    Flags(Box<clap::Error>),
+    /// A value that makes no sense.
+    Value(String),
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flags(error) => write!(f, "{error}"),
+            Self::Value(message) => f.write_str(message),
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Config {
+    /// Reads flags (the first is the name of the program) and the environment, and checks them.
+    pub fn read(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Self, ConfigError> {
+        let mut config = Self::try_parse_from(args).map_err(|e| ConfigError::Flags(Box::new(e)))?;
+        // An empty list of the chart is one empty text.
+        config.vswitch_ids.retain(|id| !id.is_empty());
+        config.namespaces.retain(|name| !name.is_empty());
+        config.namespaces.sort();
+        config.namespaces.dedup();
+        config.check().map_err(ConfigError::Value)?;
+        Ok(config)
+    }
+
+    /// What a spec may leave out.
+    pub fn defaults(&self) -> Defaults {
+        Defaults { v_switch_ids: self.vswitch_ids.clone(), security_group_id: self.security_group_id.clone() }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        check_region(&self.region).map_err(|e| format!("--region {:?}: {e}", self.region))?;
+        if let Some(endpoint) = &self.endpoint {
+            Endpoint::parse(endpoint).map_err(|e| format!("--endpoint: {e}"))?;
+        }
+        if let Some(id) = self.cluster_id.as_ref().filter(|id| !cluster::is_valid(id)) {
+            return Err(format!("--cluster-id {id:?}: use 1 to 64 characters of A-Z a-z 0-9 - _ ."));
+        }
+        if self.vswitch_ids.len() > MAX_V_SWITCHES {
+            return Err(format!(
+                "--vswitch-ids: {} are too many; the cloud takes 10",
+                self.vswitch_ids.len()
+            ));
+        }
+        if let Some(id) = self.vswitch_ids.iter().find(|id| !is_cloud_name(id, "vsw-")) {
+            return Err(format!("--vswitch-ids {id:?}: the ID of a vSwitch begins with vsw-"));
+        }
+        if let Some(id) = self.security_group_id.as_ref().filter(|id| !is_cloud_name(id, "sg-")) {
+            return Err(format!("--security-group-id {id:?}: the ID of a security group begins with sg-"));
+        }
+        if let Some(name) = self.namespaces.iter().find(|name| !is_label(name)) {
+            return Err(format!("--namespaces {name:?}: this is not the name of a namespace"));
+        }
+        if !(Duration::from_secs(1)..=Duration::from_mins(1)).contains(&self.request_timeout) {
+            return Err(format!("--request-timeout {:?}: use 1s to 60s", self.request_timeout));
+        }
+        let least = self.request_timeout + LEASE;
+        if self.resolve_window < least {
+            return Err(format!(
+                "--resolve-window {:?}: a call that is still under way could be sent twice; use at least {least:?} (--request-timeout and {LEASE:?} more)",
+                self.resolve_window
+            ));
+        }
+        if self.poll_interval_busy < LEAST_INTERVAL || self.poll_interval < self.poll_interval_busy {
+            return Err(format!(
+                "--poll-interval {:?} and --poll-interval-busy {:?}: use at least {LEAST_INTERVAL:?}, and the busy one not longer than the other",
+                self.poll_interval, self.poll_interval_busy
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Reads `90s`, `5m`, `1h30m`, `200ms`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed: SignedDuration =
+        text.parse().map_err(|_| "use a number with a unit, such as 30s or 5m".to_owned())?;
+    Duration::try_from(parsed).map_err(|_| "a duration cannot be negative".to_owned())
+}
+
+fn is_cloud_name(id: &str, prefix: &str) -> bool {
+    id.len() <= 64
+        && id.strip_prefix(prefix).is_some_and(|rest| {
+            !rest.is_empty()
+                && rest.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        })
+}
+
+fn is_label(name: &str) -> bool {
+    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    (1..=63).contains(&name.len())
+        && name.bytes().all(inner)
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(args: &[&str]) -> Result<Config, ConfigError> {
+        let all = ["eci-operator", "--region=cn-hangzhou"].iter().chain(args);
+        Config::read(all.map(OsString::from))
+    }
+
+    #[test]
+    fn the_region_alone_is_enough() {
+        let config = read(&[]).unwrap();
+        assert_eq!(config.resolve_window, Duration::from_mins(5));
+        assert_eq!((config.workers, config.listen_address.port()), (16, 8080));
+        assert!(config.namespaces.is_empty() && config.defaults() == Defaults::default());
+    }
+
+    #[test]
+    fn lists_are_separated_by_commas_and_an_empty_one_is_none() {
+        let config = read(&["--vswitch-ids=vsw-b,vsw-a", "--namespaces=b,a,b", "--security-group-id=sg-1"]);
+        let config = config.unwrap();
+        assert_eq!(config.defaults().v_switch_ids, ["vsw-b", "vsw-a"], "their order counts");
+        assert_eq!(config.namespaces, ["a", "b"]);
+        assert!(read(&["--vswitch-ids=", "--namespaces="]).unwrap().vswitch_ids.is_empty());
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_in_one_sentence_that_names_the_flag() {
+        for (args, flag) in [
+            (&["--endpoint=http://example.com"][..], "--endpoint"),
+            (&["--cluster-id=a b"], "--cluster-id"),
+            (&["--vswitch-ids=vsw-a,sg-b"], "--vswitch-ids"),
+            (&["--security-group-id=vsw-a"], "--security-group-id"),
+            (&["--namespaces=A"], "--namespaces"),
+            (&["--request-timeout=0s"], "--request-timeout"),
+            (&["--resolve-window=19s"], "--resolve-window"),
+            (&["--poll-interval=1s"], "--poll-interval"),
+            (&["--poll-interval-busy=0s"], "--poll-interval"),
+        ] {
+            match read(args).unwrap_err() {
+                ConfigError::Value(message) => {
+                    assert!(message.starts_with(flag) && !message.contains('\n'), "{message}");
+                }
+                ConfigError::Flags(error) => panic!("{args:?}: {error}"),
+            }
+        }
+        for args in [["--workers=0"], ["--resolve-window=5"], ["--resolve-window=-5s"], ["--unknown"]] {
+            assert!(matches!(read(&args), Err(ConfigError::Flags(_))), "{args:?}");
+        }
+    }
+
+    #[test]
+    fn the_resolve_window_may_be_as_short_as_a_call_and_a_lease() {
+        assert!(read(&["--resolve-window=11s", "--request-timeout=1s"]).is_ok());
+    }
+}

@@ -1,0 +1,407 @@
+//! One controller for every kind: observe, plan, apply, report.
+//!
+//! A reconcile is a short series of passes. Each pass asks the core what to do next, does that one thing, and asks
+//! again, until there is nothing to do but wait.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use eci_api::FINALIZER;
+use eci_core::cloud::{Cloud, Meaning};
+use eci_core::cloud_resource::{
+    Desired, Limits, List, Memory, Next, Object, Observed, Owner, Plan, Read, Record, plan,
+};
+use eci_core::image_cache::Defaults;
+use eci_core::time::Mono;
+use eci_core::{audit, pace};
+use kube::{Resource as _, ResourceExt as _};
+use tracing::Instrument as _;
+
+use crate::clock::Clock;
+use crate::kind::{Key, Managed, uid_of};
+use crate::kubernetes::{KubeError, Objects};
+use crate::metrics::Metrics;
+use crate::observe::Observer;
+use crate::report::{InWords, Reporter};
+
+/// Most passes of one reconcile. A creation takes about eight.
+pub const PASS_LIMIT: u32 = 16;
+/// Most objects whose memory is kept. Beyond it one is forgotten, which costs time but is always safe.
+pub const MEMORY_LIMIT: usize = 20_000;
+/// Least time between two reconciles that an object asks for itself.
+const LEAST_WAIT: Duration = Duration::from_millis(100);
+/// When an object is looked at that waits for a list, should nobody nudge it.
+const LIST_PATIENCE: Duration = Duration::from_mins(1);
+/// The wait after a reconcile that used up its passes.
+const UNFINISHED_WAIT: Duration = Duration::from_secs(1);
+
+/// Before or after an effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// Nothing has happened yet.
+    Before,
+    /// It has happened, and the driver does not know yet.
+    After,
+}
+
+/// Where tests stop a reconcile as a crash would. `step` is the name of an effect.
+pub trait Gate: Send + Sync + 'static {
+    /// Whether to go on.
+    fn check(&self, key: &Key, moment: Moment, step: &'static str) -> ControlFlow<()>;
+}
+
+/// Never stops anything.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Open;
+
+impl Gate for Open {
+    fn check(&self, _: &Key, _: Moment, _: &'static str) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+}
+
+/// What a driver has to know.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// ID of the cluster.
+    pub cluster: String,
+    /// Region.
+    pub region: String,
+    /// What a spec may leave to the operator.
+    pub defaults: Defaults,
+    /// Durations of the protocol.
+    pub limits: Limits,
+}
+
+/// Where a reconcile ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing to do until something changes, or this time has passed.
+    Rested(Option<Duration>),
+    /// The object is nudged when there is a newer list.
+    AwaitsList,
+    /// There is more to do than fits into one reconcile.
+    Unfinished,
+    /// The object does not exist any more.
+    Gone,
+}
+
+impl Verdict {
+    /// When to reconcile again by itself.
+    pub fn wait(self) -> Option<Duration> {
+        match self {
+            Self::Rested(wait) => wait.map(|wait| wait.max(LEAST_WAIT)),
+            Self::AwaitsList => Some(LIST_PATIENCE),
+            Self::Unfinished => Some(UNFINISHED_WAIT),
+            Self::Gone => None,
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Rested(_) => "rested",
+            Self::AwaitsList => "awaits_list",
+            Self::Unfinished => "unfinished",
+            Self::Gone => "gone",
+        }
+    }
+}
+
+/// Why a reconcile ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// A call to the API server failed.
+    #[error(transparent)]
+    Kubernetes(#[from] KubeError),
+    /// The plan breaks a law: nothing is done rather than that.
+    #[error("refused to act on a plan that breaks a law of the operator, please report this: {0}")]
+    Unlawful(String),
+    /// The gate stopped it.
+    #[error("stopped by the gate")]
+    Stopped,
+}
+
+/// A reconcile that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{failure}")]
+pub struct ReconcileError {
+    /// Why.
+    pub failure: Failure,
+    /// When to try again.
+    pub retry_in: Duration,
+}
+
+/// A copy of the object, and what is known of it beyond the copy.
+pub(crate) struct Copy<K: Managed> {
+    pub(crate) key: Key,
+    pub(crate) object: K::Object,
+    /// Whether it is from a GET or a write of this reconcile.
+    pub(crate) live: bool,
+}
+
+impl<K: Managed> Copy<K> {
+    pub(crate) fn version(&self) -> String {
+        self.object.resource_version().unwrap_or_default()
+    }
+
+    pub(crate) fn generation(&self) -> i64 {
+        self.object.meta().generation.unwrap_or_default()
+    }
+
+    pub(crate) fn is_deleting(&self) -> bool {
+        self.object.meta().deletion_timestamp.is_some()
+    }
+
+    pub(crate) fn has_finalizer(&self) -> bool {
+        self.object.finalizers().iter().any(|f| f == FINALIZER)
+    }
+}
+
+/// What the process knows of one object.
+pub(crate) struct Entry<K: Managed> {
+    pub(crate) uid: String,
+    pub(crate) memory: Memory<K>,
+    /// The newest resource looked up by ID.
+    pub(crate) look: Option<(Mono, K::View)>,
+    /// resourceVersion of the newest copy that a write returned.
+    pub(crate) written: Option<String>,
+    /// Reconciles in a row that failed.
+    failures: u32,
+}
+
+impl<K: Managed> Entry<K> {
+    fn new(uid: String) -> Self {
+        Self { uid, memory: Memory::default(), look: None, written: None, failures: 0 }
+    }
+
+    /// Whether the copy is certainly older than what this process wrote: planning on it could only end in a conflict.
+    fn outdates(&self, copy: &Copy<K>) -> bool {
+        let number = |version: &str| version.parse::<u64>().ok();
+        let written = self.written.as_deref().and_then(number);
+        written.zip(number(&copy.version())).is_some_and(|(written, copy)| copy < written)
+    }
+}
+
+/// The controller of a kind.
+pub struct Driver<K: Managed, C> {
+    pub(crate) cloud: Arc<C>,
+    pub(crate) objects: Objects,
+    pub(crate) observer: Arc<Observer<K>>,
+    pub(crate) reporter: Reporter,
+    pub(crate) clock: Clock,
+    pub(crate) settings: Settings,
+    metrics: Arc<Metrics>,
+    gate: Arc<dyn Gate>,
+    known: Mutex<BTreeMap<Key, Entry<K>>>,
+}
+
+impl<K: Managed, C: Cloud> Driver<K, C> {
+    /// A driver that knows of no object yet.
+    pub fn new(
+        cloud: Arc<C>,
+        objects: Objects,
+        observer: Arc<Observer<K>>,
+        reporter: Reporter,
+        metrics: Arc<Metrics>,
+        clock: Clock,
+        settings: Settings,
+    ) -> Self {
+        let (gate, known) = (Arc::new(Open), Mutex::default());
+        Self { cloud, objects, observer, reporter, clock, settings, metrics, gate, known }
+    }
+
+    /// The same driver with a gate before and after each of its effects.
+    #[must_use]
+    pub fn with_gate(self, gate: Arc<dyn Gate>) -> Self {
+        Self { gate, ..self }
+    }
+
+    /// Reconciles an object, of which `object` is any copy. Never to be called twice at once for one object.
+    pub async fn reconcile(&self, object: &K::Object) -> Result<Verdict, ReconcileError> {
+        let copy = Copy { key: Key::of(object), object: object.clone(), live: false };
+        let (key, uid) = (copy.key.clone(), uid_of(object));
+        let span =
+            tracing::info_span!("reconcile", kind = K::NOUN, namespace = key.namespace, name = key.name, uid);
+        // Taken out for the time of the reconcile: one that is dropped in its middle loses it, which is always safe.
+        let mut entry = self.take(&key, uid);
+        let start = self.clock.now().mono;
+        let result = self.passes(copy, &mut entry).instrument(span.clone()).await;
+        let outcome = result.as_ref().map_or("failed", |verdict| verdict.word());
+        self.metrics.reconciled(K::NOUN, outcome, self.clock.now().mono.since(start));
+        match result {
+            Ok(Verdict::Gone) => {
+                self.forget(&key);
+                Ok(Verdict::Gone)
+            }
+            Ok(verdict) => {
+                entry.failures = 0;
+                self.put(key, entry);
+                Ok(verdict)
+            }
+            Err(failure) => {
+                entry.failures = entry.failures.saturating_add(1);
+                let wait = pace::back_off(Meaning::Unknown, entry.failures);
+                let retry_in = pace::spread(wait, &entry.uid);
+                span.in_scope(|| tracing::warn!(error = %failure, ?retry_in, "reconcile failed"));
+                if !matches!(failure, Failure::Stopped) {
+                    self.put(key, entry);
+                }
+                Err(ReconcileError { failure, retry_in })
+            }
+        }
+    }
+
+    /// Forgets an object that does not exist any more.
+    pub fn forget(&self, key: &Key) {
+        self.known().remove(key);
+        self.observer.forget(key);
+    }
+
+    async fn passes(&self, mut copy: Copy<K>, entry: &mut Entry<K>) -> Result<Verdict, Failure> {
+        let mut secrets = None;
+        if (entry.failures > 0 || entry.outdates(&copy)) && !self.refresh(&mut copy, &entry.uid).await? {
+            return Ok(Verdict::Gone);
+        }
+        for pass in 1..=PASS_LIMIT {
+            let now = self.clock.now();
+            let desired = K::desired(&copy.object, &self.settings.defaults);
+            let record = K::record(K::status_of(&copy.object));
+            let object = self.object(&copy);
+            let (list, list_error) = self.observer.look(&object.owner);
+            let seen = Observed {
+                object: object.clone(),
+                record: record.clone(),
+                list: list.as_ref(),
+                list_error: list_error.as_deref(),
+                secrets: secrets.clone(),
+                region: &self.settings.region,
+                lease_left: None,
+            };
+            let plan = plan(seen, &desired, &mut entry.memory, &self.settings.limits, now);
+            tracing::debug!(
+                pass,
+                live = copy.live,
+                version = copy.version(),
+                wake = ?plan.wake,
+                busy = plan.busy,
+                "plan: {}",
+                InWords(&plan)
+            );
+            audit::check::<K>(&object, &record, &plan).map_err(Failure::Unlawful)?;
+            match &plan.next {
+                Next::Read(Read::Object) => {
+                    if !self.refresh(&mut copy, &entry.uid).await? {
+                        return Ok(Verdict::Gone);
+                    }
+                }
+                Next::Read(Read::Secrets(names)) => {
+                    let request = request_of::<K>(names, &record, &desired);
+                    secrets = Some(self.secret_versions(&copy.key, names, request).await?);
+                }
+                Next::Read(Read::List(since)) => {
+                    if self.observer.await_list(&copy.key, &entry.uid, *since) {
+                        return Ok(Verdict::AwaitsList);
+                    }
+                }
+                Next::Read(Read::Resource(id)) => self.look_up(id, entry).await,
+                Next::Do(effect) => {
+                    // The next pass may ask for the secrets of another request.
+                    secrets = None;
+                    let view = newest_view(&plan, list.as_ref(), entry);
+                    if !self.apply(effect, view.as_ref(), &mut copy, entry).await? {
+                        return Ok(Verdict::Gone);
+                    }
+                }
+                Next::Rest => {
+                    let view = newest_view(&plan, list.as_ref(), entry);
+                    if self.rest(&plan, view.as_ref(), &mut copy, entry).await? {
+                        return Ok(Verdict::Rested(plan.wake));
+                    }
+                    if !self.refresh(&mut copy, &entry.uid).await? {
+                        return Ok(Verdict::Gone);
+                    }
+                }
+            }
+        }
+        Ok(Verdict::Unfinished)
+    }
+
+    /// Replaces the copy by a live one; `false` when the object is gone (an object of the same name is another).
+    pub(crate) async fn refresh(&self, copy: &mut Copy<K>, uid: &str) -> Result<bool, KubeError> {
+        match self.objects.get::<K>(&copy.key).await? {
+            Some(object) if uid_of(&object) == uid => {
+                copy.object = object;
+                copy.live = true;
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    pub(crate) fn gate(&self, key: &Key, moment: Moment, step: &'static str) -> Result<(), Failure> {
+        match self.gate.check(key, moment, step) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(Failure::Stopped),
+        }
+    }
+
+    fn object(&self, copy: &Copy<K>) -> Object {
+        Object {
+            owner: Owner {
+                cluster: self.settings.cluster.clone(),
+                namespace: copy.key.namespace.clone(),
+                name: copy.key.name.clone(),
+                uid: uid_of(&copy.object),
+            },
+            generation: copy.generation(),
+            resource_version: copy.version(),
+            deleting: copy.is_deleting(),
+            has_finalizer: copy.has_finalizer(),
+            live: copy.live,
+        }
+    }
+
+    fn take(&self, key: &Key, uid: String) -> Entry<K> {
+        self.known().remove(key).filter(|e| e.uid == uid).unwrap_or_else(|| Entry::new(uid))
+    }
+
+    fn put(&self, key: Key, entry: Entry<K>) {
+        let mut known = self.known();
+        if known.len() >= MEMORY_LIMIT {
+            known.pop_first();
+        }
+        known.insert(key, entry);
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, BTreeMap<Key, Entry<K>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The request whose secrets these are.
+fn request_of<'a, K: Managed>(
+    names: &[String],
+    record: &'a Record<K::Request>,
+    desired: &'a Desired<K::Request>,
+) -> Option<&'a K::Request> {
+    let recorded = record.operation.as_ref().map(|op| &op.request);
+    recorded.into_iter().chain(desired.request.as_ref().ok()).find(|request| K::secrets(request) == names)
+}
+
+/// The newest sighting of the current resource, by list or by ID.
+fn newest_view<K: Managed>(
+    plan: &Plan<K::Request>,
+    list: Option<&List<K>>,
+    entry: &Entry<K>,
+) -> Option<K::View> {
+    let record = match &plan.next {
+        Next::Do(eci_core::cloud_resource::Effect::Write(record)) => record,
+        _ => &plan.record,
+    };
+    let id = &record.current.as_ref()?.id;
+    let listed = list.and_then(|l| l.items.iter().find(|v| K::id(v) == id).map(|v| (l.begun, v)));
+    let looked = entry.look.as_ref().filter(|(_, v)| K::id(v) == id).map(|(at, v)| (*at, v));
+    listed.into_iter().chain(looked).max_by_key(|(at, _)| *at).map(|(_, view)| view.clone())
+}

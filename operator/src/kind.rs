@@ -1,0 +1,125 @@
+//! What the generic driver has to know of a kind: its Kubernetes type, its decisions, its calls to the cloud.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Debug};
+use std::future::Future;
+
+use eci_api::condition::Wanted;
+use eci_core::cloud::{ClientToken, Cloud, CloudError, CloudId, Page, PageToken};
+use eci_core::cloud_resource::{Create, Desired, Kind, Record};
+use eci_core::image_cache::Defaults;
+use eci_core::pull_secret::{PullSecret, PullSecretError};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::core::NamespaceResourceScope;
+use kube::{Resource, ResourceExt as _};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// A kind, bound to its Kubernetes type and to the port. Wiring only: what is decided is decided in the core.
+pub trait Managed: Kind<View: PartialEq> + Send + Sync {
+    /// The Kubernetes type.
+    type Object: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static;
+    /// Its status.
+    type Status: Clone + Serialize + Send + Sync;
+    /// What a create call carries of the secrets that the request names.
+    type Credentials: Send + Sync;
+
+    /// What the user wants.
+    fn desired(object: &Self::Object, defaults: &Defaults) -> Desired<Self::Request>;
+    /// The status of an object.
+    fn status_of(object: &Self::Object) -> Option<&Self::Status>;
+    /// The conditions of a status.
+    fn conditions(status: &Self::Status) -> &[Condition];
+    /// The record that a status holds.
+    fn record(status: Option<&Self::Status>) -> Record<Self::Request>;
+    /// The status to write; see the core's function of the kind.
+    fn status(
+        old: Option<&Self::Status>,
+        record: &Record<Self::Request>,
+        conditions: Option<&[Wanted]>,
+        view: Option<&Self::View>,
+        generation: i64,
+        now: Timestamp,
+    ) -> Self::Status;
+    /// What the secrets give for this request.
+    fn credentials(
+        request: &Self::Request,
+        secrets: &[PullSecret],
+    ) -> Result<Self::Credentials, PullSecretError>;
+
+    /// One page of the resources that carry all of `tags`.
+    fn list<C: Cloud>(
+        cloud: &C,
+        tags: &BTreeMap<String, String>,
+        page: Option<&PageToken>,
+    ) -> impl Future<Output = Result<Page<Self::View>, CloudError>> + Send;
+    /// One resource by ID.
+    fn describe<C: Cloud>(
+        cloud: &C,
+        id: &CloudId,
+    ) -> impl Future<Output = Result<Option<Self::View>, CloudError>> + Send;
+    /// Sends a create call.
+    fn create<C: Cloud>(
+        cloud: &C,
+        call: &Create<Self::Request>,
+        credentials: Self::Credentials,
+    ) -> impl Future<Output = Result<CloudId, CloudError>> + Send;
+    /// Changes a resource in place; `ours` are its ownership tags.
+    fn update<C: Cloud>(
+        cloud: &C,
+        id: &CloudId,
+        token: ClientToken,
+        request: &Self::Request,
+        ours: &BTreeMap<String, String>,
+    ) -> impl Future<Output = Result<(), CloudError>> + Send;
+    /// Deletes a resource.
+    fn delete<C: Cloud>(
+        cloud: &C,
+        id: &CloudId,
+        token: &ClientToken,
+    ) -> impl Future<Output = Result<(), CloudError>> + Send;
+    /// Sets tags, then removes others.
+    fn retag<C: Cloud>(
+        cloud: &C,
+        id: &CloudId,
+        set: &BTreeMap<String, String>,
+        remove: &[String],
+    ) -> impl Future<Output = Result<(), CloudError>> + Send;
+}
+
+/// Namespace and name of an object.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+}
+
+impl Key {
+    /// Of this object.
+    pub fn of<O: Resource>(object: &O) -> Self {
+        Self {
+            namespace: object.meta().namespace.clone().unwrap_or_default(),
+            name: object.meta().name.clone().unwrap_or_default(),
+        }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// UID of an object; empty when the API server gave none, which it never does.
+pub(crate) fn uid_of<O: Resource>(object: &O) -> String {
+    object.uid().unwrap_or_default()
+}

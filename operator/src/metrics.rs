@@ -1,0 +1,152 @@
+//! What the operator counts. Labels have few values, all of them ours.
+
+use std::time::Duration;
+
+use eci_core::cloud::{CloudError, Meaning};
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+/// The content type of [`Metrics::encode`].
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReconcileLabels {
+    kind: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabels {
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CallLabels {
+    action: &'static str,
+    answer: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ActionLabels {
+    action: &'static str,
+}
+
+/// The metrics of a process.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    reconciles: Family<ReconcileLabels, Counter>,
+    reconcile_seconds: Family<KindLabels, Histogram, fn() -> Histogram>,
+    calls: Family<CallLabels, Counter>,
+    call_seconds: Family<ActionLabels, Histogram, fn() -> Histogram>,
+}
+
+fn seconds() -> Histogram {
+    Histogram::new([0.005, 0.02, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0])
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("eci_operator");
+        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "The version of the operator", build);
+        let reconciles = Family::default();
+        registry.register("reconciles", "Reconciles by kind and outcome", reconciles.clone());
+        let reconcile_seconds = Family::new_with_constructor(seconds as fn() -> Histogram);
+        registry.register_with_unit(
+            "reconcile_duration",
+            "Duration of reconciles",
+            Unit::Seconds,
+            reconcile_seconds.clone(),
+        );
+        let calls = Family::default();
+        registry.register("cloud_calls", "Calls to the cloud by action and answer", calls.clone());
+        let call_seconds = Family::new_with_constructor(seconds as fn() -> Histogram);
+        registry.register_with_unit(
+            "cloud_call_duration",
+            "Duration of calls to the cloud, waiting for their turn included",
+            Unit::Seconds,
+            call_seconds.clone(),
+        );
+        Self { registry, reconciles, reconcile_seconds, calls, call_seconds }
+    }
+}
+
+impl Metrics {
+    /// Counts a reconcile.
+    pub fn reconciled(&self, kind: &'static str, outcome: &'static str, duration: Duration) {
+        self.reconciles.get_or_create(&ReconcileLabels { kind, outcome }).inc();
+        self.reconcile_seconds.get_or_create(&KindLabels { kind }).observe(duration.as_secs_f64());
+    }
+
+    /// Counts a call to the cloud.
+    pub fn called(&self, action: &'static str, error: Option<&CloudError>, duration: Duration) {
+        let answer = error.map_or("Ok", |e| word(e.meaning));
+        self.calls.get_or_create(&CallLabels { action, answer }).inc();
+        self.call_seconds.get_or_create(&ActionLabels { action }).observe(duration.as_secs_f64());
+    }
+
+    /// All metrics in the text format of OpenMetrics.
+    pub fn encode(&self) -> Result<String, std::fmt::Error> {
+        let mut page = String::new();
+        text::encode(&mut page, &self.registry)?;
+        Ok(page)
+    }
+}
+
+/// A meaning as the value of a label.
+const fn word(meaning: Meaning) -> &'static str {
+    match meaning {
+        Meaning::NotSent => "NotSent",
+        Meaning::NoCredentials => "NoCredentials",
+        Meaning::Unknown => "Unknown",
+        Meaning::Throttled => "Throttled",
+        Meaning::QuotaExceeded => "QuotaExceeded",
+        Meaning::NoStock => "NoStock",
+        Meaning::NoAddress => "NoAddress",
+        Meaning::Arrears => "Arrears",
+        Meaning::AccountRestricted => "AccountRestricted",
+        Meaning::BadCredentials => "BadCredentials",
+        Meaning::ClockSkew => "ClockSkew",
+        Meaning::Denied => "Denied",
+        Meaning::Busy => "Busy",
+        Meaning::TokenMismatch => "TokenMismatch",
+        Meaning::NotFound => "NotFound",
+        Meaning::Invalid => "Invalid",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_have_units_and_calls_are_told_apart_by_their_answer() {
+        let metrics = Metrics::default();
+        let throttled = CloudError {
+            action: "CreateImageCache",
+            meaning: Meaning::Throttled,
+            code: None,
+            message: String::new(),
+            request_id: None,
+            retry_after: None,
+        };
+        metrics.called("CreateImageCache", Some(&throttled), Duration::from_millis(10));
+        metrics.called("CreateImageCache", None, Duration::from_millis(10));
+        metrics.reconciled("image cache", "rested", Duration::from_millis(1));
+        let page = metrics.encode().unwrap();
+        for line in [
+            r#"eci_operator_cloud_calls_total{action="CreateImageCache",answer="Throttled"} 1"#,
+            r#"eci_operator_cloud_calls_total{action="CreateImageCache",answer="Ok"} 1"#,
+            r#"eci_operator_reconciles_total{kind="image cache",outcome="rested"} 1"#,
+            r#"eci_operator_cloud_call_duration_seconds_count{action="CreateImageCache"} 2"#,
+            concat!(r#"eci_operator_build_info{version=""#, env!("CARGO_PKG_VERSION"), r#""} 1"#),
+        ] {
+            assert!(page.contains(line), "{line} is not in:\n{page}");
+        }
+    }
+}

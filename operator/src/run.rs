@@ -1,0 +1,231 @@
+//! The process: its parts, put together and watched over.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use eci_aliyun::client::{LONGEST_WAIT, READ_RETRIES};
+use eci_aliyun::credentials::{
+    CredentialsError, CredentialsProvider, DirectoryCredentials, StaticCredentials,
+};
+use eci_core::cloud::Cloud;
+use eci_core::cloud_resource::Limits;
+use eci_core::image_cache::ImageCacheKind;
+use kube::Client;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::admin::Admin;
+use crate::clock::Clock;
+use crate::cluster::{self, ClusterError};
+use crate::config::Config;
+use crate::controllers::{Shared, controller};
+use crate::driver::{Driver, Settings};
+use crate::kubernetes::Objects;
+use crate::metered::{CallLimits, Metered};
+use crate::metrics::Metrics;
+use crate::nudge::Nudges;
+use crate::observe::{Intervals, Observer};
+use crate::report::Reporter;
+
+/// How long running work may take to end after a signal.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(25);
+/// Longest part of a call that goes into connecting.
+const CONNECT_LIMIT: Duration = Duration::from_secs(3);
+
+/// The operator cannot start, or cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// No way to the API server.
+    #[error("cannot find the API server: {0}; run in a pod with a service account, or set KUBECONFIG")]
+    KubeConfig(#[from] kube::config::InferConfigError),
+    /// No client for the API server.
+    #[error("cannot make a client of the API server: {0}")]
+    KubeClient(#[from] kube::Error),
+    /// No cluster ID.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// No access key.
+    #[error("{0}; or use --credentials-dir (chart value credentials.existingSecret)")]
+    Credentials(#[from] CredentialsError),
+    /// No client for the cloud.
+    #[error("cannot make a client of the cloud: {0}")]
+    Cloud(#[from] eci_aliyun::ConfigError),
+    /// The address cannot be had.
+    #[error("cannot listen on --listen-address {address}: {error}")]
+    Listen {
+        /// Which.
+        address: std::net::SocketAddr,
+        /// Why not.
+        error: std::io::Error,
+    },
+    /// A part of the operator ended by itself: better start anew than limp on.
+    #[error("the task {0:?} ended unexpectedly; the operator stops so that it is started anew")]
+    TaskEnded(&'static str),
+    /// A part of the operator panicked.
+    #[error("a task of the operator failed: {0}")]
+    TaskFailed(#[from] tokio::task::JoinError),
+}
+
+/// Runs the operator until `signal` resolves, then lets running work end.
+pub async fn run(config: Config, signal: impl Future<Output = ()>) -> Result<(), RunError> {
+    tracing::info!(?config, version = env!("CARGO_PKG_VERSION"), "starting");
+    let (clock, metrics) = (Clock::start(), Arc::new(Metrics::default()));
+    let client = Client::try_from(kube::Config::infer().await?)?;
+    let namespace = cluster::own_namespace(|name| std::env::var(name).ok());
+    let cluster = cluster::id(&client, &namespace, config.cluster_id.as_deref()).await?;
+    let limits = CallLimits {
+        // A read waits for its turn before every try, and may need one more to connect.
+        reads: (READ_RETRIES + 2) * (LONGEST_WAIT + config.request_timeout),
+        writes: config.request_timeout + Duration::from_secs(1),
+    };
+    let cloud = Metered::new(cloud(&config)?, limits, clock, Arc::clone(&metrics));
+
+    let listen = |error| RunError::Listen { address: config.listen_address, error };
+    let listener = TcpListener::bind(config.listen_address).await.map_err(listen)?;
+    let address = listener.local_addr().map_err(listen)?;
+    tracing::info!(cluster, %address, "the operator is {namespace}'s; health and metrics are served");
+
+    let (stop, stopped) = watch::channel(false);
+    let mut tasks = JoinSet::new();
+    let (objects_read, cloud_asked) = image_caches(
+        &config,
+        Process {
+            client,
+            cloud: Arc::new(cloud),
+            cluster,
+            clock,
+            metrics: Arc::clone(&metrics),
+            page_limit: limits.reads,
+        },
+        &stopped,
+        &mut tasks,
+    );
+    let admin = Admin { metrics, objects_read, cloud_asked };
+    tasks.spawn(async move {
+        if let Err(error) = admin.serve(listener, stopped).await {
+            tracing::error!(%error, "the server of health and metrics failed");
+        }
+        "admin"
+    });
+
+    tokio::select! {
+        () = signal => {}
+        ended = tasks.join_next() => {
+            return Err(ended.map_or(Ok("all"), |task| task).map_or_else(RunError::from, RunError::TaskEnded));
+        }
+    }
+    tracing::info!("stopping; running work may end");
+    stop.send_replace(true);
+    let all_ended = async { while tasks.join_next().await.is_some() {} };
+    if tokio::time::timeout(SHUTDOWN_LIMIT, all_ended).await.is_err() {
+        tracing::warn!("some work did not end in time; it is taken up at the next start");
+    }
+    Ok(())
+}
+
+/// What the controllers of every kind share.
+struct Process<C> {
+    client: Client,
+    cloud: Arc<C>,
+    cluster: String,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    page_limit: Duration,
+}
+
+/// Starts everything for image caches. The two receivers turn true when their objects were read, and when the cloud was
+/// asked for them.
+fn image_caches<C: Cloud>(
+    config: &Config,
+    process: Process<C>,
+    stopped: &watch::Receiver<bool>,
+    tasks: &mut JoinSet<&'static str>,
+) -> (watch::Receiver<bool>, watch::Receiver<bool>) {
+    let Process { client, cloud, cluster, clock, metrics, page_limit } = process;
+    let namespaces: Vec<Option<String>> = if config.namespaces.is_empty() {
+        vec![None]
+    } else {
+        config.namespaces.iter().cloned().map(Some).collect()
+    };
+    let readers: Vec<_> = namespaces.into_iter().map(|ns| (ns, Arc::new(Nudges::default()))).collect();
+    let observer = Arc::new(Observer::<ImageCacheKind>::new(cluster.clone(), clock, readers.clone()));
+    let settings = Settings {
+        cluster,
+        region: config.region.clone(),
+        defaults: config.defaults(),
+        limits: Limits {
+            resolve_window: config.resolve_window,
+            request_timeout: config.request_timeout,
+            ..Limits::default()
+        },
+    };
+    let reporter = Reporter::new(client.clone(), std::env::var("POD_NAME").ok());
+    let driver = Driver::new(
+        Arc::clone(&cloud),
+        Objects::new(client.clone()),
+        Arc::clone(&observer),
+        reporter,
+        metrics,
+        clock,
+        settings,
+    );
+    let shared = Arc::new(Shared::new(driver, config.workers));
+
+    let mut stores = Vec::new();
+    for (namespace, nudges) in readers {
+        let (shared, client, stopped) = (Arc::clone(&shared), client.clone(), stopped.clone());
+        let (store, task) = controller(shared, client, namespace, nudges, config.workers, stopped);
+        stores.push(store);
+        tasks.spawn(async move {
+            task.await;
+            "image cache controller"
+        });
+    }
+
+    let mut sighting = observer.subscribe();
+    let (read, objects_read) = watch::channel(false);
+    let (asked, cloud_asked) = watch::channel(false);
+    let mut stopping = stopped.clone();
+    tasks.spawn(async move {
+        let filled = async {
+            for store in &stores {
+                // An error says that the controller ended, which ends the process.
+                let _ = store.wait_until_ready().await;
+            }
+            read.send_replace(true);
+        };
+        let settled = async {
+            let _ = sighting.wait_for(crate::observe::Sighting::is_settled).await;
+            asked.send_replace(true);
+        };
+        let _ = tokio::join!(filled, settled);
+        tracing::info!("ready");
+        let _ = stopping.wait_for(|stop| *stop).await;
+        "readiness"
+    });
+
+    let intervals =
+        Intervals { busy: config.poll_interval_busy, slow: config.poll_interval, page: page_limit };
+    let stopped = stopped.clone();
+    tasks.spawn(async move {
+        observer.poll(&*cloud, intervals, stopped).await;
+        "image cache poller"
+    });
+    (objects_read, cloud_asked)
+}
+
+fn cloud(config: &Config) -> Result<eci_aliyun::Client, RunError> {
+    let credentials: Arc<dyn CredentialsProvider> = match &config.credentials_dir {
+        Some(directory) => Arc::new(DirectoryCredentials::new(directory)),
+        None => Arc::new(StaticCredentials::from_env(|name| std::env::var(name).ok())?),
+    };
+    let client = eci_aliyun::Client::new(eci_aliyun::Config {
+        endpoint: config.endpoint.clone(),
+        connect_timeout: CONNECT_LIMIT.min(config.request_timeout / 3),
+        request_timeout: config.request_timeout,
+        ..eci_aliyun::Config::new(config.region.clone(), credentials)
+    })?;
+    tracing::info!(endpoint = %client.endpoint(), "the cloud");
+    Ok(client)
+}

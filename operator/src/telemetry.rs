@@ -1,0 +1,56 @@
+//! Log lines.
+
+use std::io::IsTerminal as _;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Config, LogFormat};
+
+/// The crates whose level the flag sets; others only warn.
+const OURS: [&str; 3] = ["eci_operator", "eci_aliyun", "eci_core"];
+
+/// The level or filter is none.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "--log-level {0:?}: use error, warn, info, debug, trace, or a filter such as warn,eci_operator=debug"
+)]
+pub struct BadFilter(String);
+
+/// What is logged at this level.
+fn filter(level: &str) -> Result<EnvFilter, BadFilter> {
+    let bad = |_| BadFilter(level.to_owned());
+    let directives = if level.contains(['=', ',']) {
+        level.to_owned()
+    } else {
+        level.parse::<tracing::Level>().map_err(|_| BadFilter(level.to_owned()))?;
+        let ours = OURS.map(|name| format!("{name}={level}")).join(",");
+        format!("warn,{ours}")
+    };
+    EnvFilter::try_new(directives).map_err(bad)
+}
+
+/// Sends log lines to the standard error.
+pub fn start(config: &Config) -> Result<(), BadFilter> {
+    let filter = filter(&config.log_level)?;
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match config.log_format {
+        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => lines.json().flatten_event(true).init(),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_is_for_our_crates_and_others_only_warn() {
+        let text = filter("debug").unwrap().to_string();
+        assert!(text.contains("eci_operator=debug") && text.contains("warn"), "{text}");
+        assert!(filter("warn,kube=trace").is_ok());
+        for bad in ["loud", "", "eci_operator=loud"] {
+            assert!(filter(bad).is_err(), "{bad}");
+        }
+    }
+}
