@@ -1,0 +1,436 @@
+#!/usr/bin/env python3
+"""Drives every image cache action of the vendor's official SDK against the simulator.
+
+The simulator was written from the vendor's documents; this is the check that the vendor's own client understands it,
+and that it understands the vendor's client. Needs the packages of requirements.txt and a running simulator:
+
+    eci-sim --port-file port &
+    python conformance.py --endpoint "http://127.0.0.1:$(cat port)"
+
+Prints one line for each check, then "N passed, M failed"; the exit code is 1 when one failed, 2 when the simulator
+cannot be used. The simulator's world is reset at the start of every group.
+"""
+
+import argparse
+import json
+import os
+import sys
+import urllib.error
+import urllib.request
+from datetime import datetime
+
+# The SDK honours proxies even for loopback.
+for name in ("http_proxy", "https_proxy", "all_proxy"):
+    os.environ.pop(name, None)
+    os.environ.pop(name.upper(), None)
+
+from alibabacloud_eci20180808 import models  # noqa: E402
+from alibabacloud_eci20180808.client import Client  # noqa: E402
+from alibabacloud_tea_openapi import models as open_api  # noqa: E402
+from alibabacloud_tea_openapi.exceptions import (  # noqa: E402
+    ClientException,
+    ServerException,
+    ThrottlingException,
+)
+from darabonba.exceptions import DaraException  # noqa: E402
+from darabonba.runtime import RuntimeOptions  # noqa: E402
+
+REGION = "cn-hangzhou"
+
+# Seconds after which a build or an update with the simulator's default tempo is over.
+BUILD = 90
+UPDATE = 10
+
+
+class Failed(Exception):
+    """A check that did not hold."""
+
+
+def expect(actual, wanted, what):
+    """Fails unless both are equal."""
+    if actual != wanted:
+        raise Failed(f"{what}: {actual!r} instead of {wanted!r}")
+
+
+class Bench:
+    """A simulator, its admin API, and SDK clients for it."""
+
+    def __init__(self, endpoint, key_id, key_secret):
+        self.endpoint = endpoint.rstrip("/")
+        self.key_id = key_id
+        self.key_secret = key_secret
+
+    def admin(self, method, path, body=None):
+        """One call of the admin API; the decoded answer."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.endpoint}/_sim/{path}", data=data, method=method)
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as answer:
+            return json.load(answer)
+
+    def advance(self, seconds):
+        """Moves the world's time forward."""
+        self.admin("POST", "advance", {"seconds": seconds})
+
+    def client(self, scheme="v3", key_id=None, key_secret=None, token=None):
+        """An SDK client that signs with the scheme."""
+        config = open_api.Config(
+            access_key_id=key_id or self.key_id,
+            access_key_secret=key_secret or self.key_secret,
+            security_token=token,
+            region_id=REGION,
+            endpoint=self.endpoint.removeprefix("http://"),
+            protocol="http",
+        )
+        if scheme == "v1":
+            # The SDK's name for signature version 1.0.
+            config.signature_algorithm = "v2"
+        return Client(config)
+
+
+def options(read_timeout=5_000):
+    """The SDK's run-time options, in milliseconds."""
+    return RuntimeOptions(connect_timeout=5_000, read_timeout=read_timeout, autoretry=False)
+
+
+def create_request(name="cache-one", token=None, **changes):
+    """A create call with every kind of parameter: lists, nested lists, objects, numbers, booleans, special text."""
+    request = models.CreateImageCacheRequest(
+        region_id=REGION,
+        image_cache_name=name,
+        client_token=token,
+        image=["private.example.com/app:1.0", "mirror.example.com/library/nginx:1.27"],
+        image_cache_size=25,
+        retention_days=7,
+        security_group_id="sg-1",
+        v_switch_id="vsw-1,vsw-2",
+        auto_match_image_cache=True,
+        flash=False,
+        elimination_strategy="LRU",
+        plain_http_registry="plain.example.com:5000",
+        insecure_registry="self.example.com,other.example.com",
+        standard_copy_count=2,
+        image_registry_credential=[
+            models.CreateImageCacheRequestImageRegistryCredential(
+                server="private.example.com", user_name="robot", password="made-up-password"
+            ),
+            models.CreateImageCacheRequestImageRegistryCredential(
+                server="other.example.com", user_name="robot$user", password="p@ss word+/=%~*"
+            ),
+        ],
+        acr_registry_info=[
+            models.CreateImageCacheRequestAcrRegistryInfo(
+                instance_id="cri-1", region_id=REGION, domain=["a.example.com", "b.example.com"]
+            )
+        ],
+        tag=[
+            models.CreateImageCacheRequestTag(key="managed-by", value="operator"),
+            models.CreateImageCacheRequestTag(key="text", value="ünï çödé & more=+ %"),
+            models.CreateImageCacheRequestTag(key="empty", value=""),
+        ],
+    )
+    for field, value in changes.items():
+        setattr(request, field, value)
+    return request
+
+
+def create(client, *args, **kwargs):
+    return client.create_image_cache_with_options(create_request(*args, **kwargs), options()).body
+
+
+def describe(client, **filters):
+    request = models.DescribeImageCachesRequest(region_id=REGION, **filters)
+    return client.describe_image_caches_with_options(request, options()).body
+
+
+def update(client, image_cache_id, **changes):
+    request = models.UpdateImageCacheRequest(region_id=REGION, image_cache_id=image_cache_id, **changes)
+    return client.update_image_cache_with_options(request, options()).body
+
+
+def delete(client, image_cache_id, token=None):
+    request = models.DeleteImageCacheRequest(
+        region_id=REGION, image_cache_id=image_cache_id, client_token=token
+    )
+    return client.delete_image_cache_with_options(request, options()).body
+
+
+def usage(client):
+    return client.list_usage_with_options(models.ListUsageRequest(region_id=REGION), options()).body
+
+
+def refused(call, code, kind=ClientException, status=None):
+    """The exception of a call that must fail with this code and kind of exception."""
+    try:
+        call()
+    except DaraException as error:
+        expect(error.code, code, "code of the error")
+        if not isinstance(error, kind):
+            raise Failed(f"{code} was raised as {type(error).__name__} instead of {kind.__name__}") from error
+        if status is not None:
+            expect(error.status_code, status, "HTTP status of the error")
+        return error
+    raise Failed(f"nothing was raised instead of {code}")
+
+
+def check_create(bench):
+    """Create, and what the simulator understood of it."""
+    client = bench.client()
+    answer = create(client, token="token-1")
+    if not answer.image_cache_id.startswith("imc-") or not answer.container_group_id.startswith("eci-"):
+        raise Failed(f"strange IDs: {answer}")
+    yield "create answers with the IDs of the cache and of its instance"
+
+    (entry,) = bench.admin("GET", "ledger")
+    spec = entry["effect"]["created"]["spec"]
+    expect(entry["effect"]["created"]["token"], "token-1", "token")
+    expect(spec["images"], ["private.example.com/app:1.0", "mirror.example.com/library/nginx:1.27"], "images")
+    expect((spec["sizeGib"], spec["retentionDays"], spec["standardCopies"]), (25, 7, 2), "numbers")
+    expect((spec["autoMatch"], spec["flash"]), (True, False), "booleans")
+    expect(spec["vSwitchIds"], ["vsw-1", "vsw-2"], "vSwitches")
+    expect(spec["insecureRegistries"], ["self.example.com", "other.example.com"], "insecure registries")
+    expect(spec["plainHttpRegistries"], ["plain.example.com:5000"], "plain HTTP registries")
+    expect(spec["acrInstances"][0]["domains"], ["a.example.com", "b.example.com"], "nested list")
+    wanted = {"managed-by": "operator", "text": "ünï çödé & more=+ %", "empty": ""}
+    expect(spec["tags"], wanted, "tags")
+    yield "every parameter of create arrives as it was given"
+
+    (request,) = bench.admin("GET", "requests")["CreateImageCache"]
+    if "made-up-password" in json.dumps(request) or "p@ss" in json.dumps(request):
+        raise Failed("the simulator shows a password")
+    yield "the simulator shows requests without passwords"
+
+    again = create(client, token="token-1")
+    expect(again.image_cache_id, answer.image_cache_id, "ID")
+    refused(lambda: create(client, name="another", token="token-1"), "IdempotentParameterMismatch")
+    expect(len(bench.admin("GET", "ledger")), 1, "caches made")
+    yield "a repeated token makes nothing twice, and with another request it is refused"
+
+
+def check_life(bench):
+    """The states of a cache, from its build to its end, as the SDK's models show them."""
+    client = bench.client()
+    image_cache_id = create(client).image_cache_id
+
+    def look():
+        (cache,) = describe(client, image_cache_id=image_cache_id).image_caches
+        return cache
+
+    expect(look().status, "Preparing", "status")
+    bench.advance(BUILD)
+    cache = look()
+    expect((cache.status, cache.progress), ("Ready", "100%"), "status and progress")
+    expect((cache.image_cache_name, cache.image_cache_size), ("cache-one", 25), "name and size")
+    expect((cache.region_id, cache.elimination_strategy), (REGION, "LRU"), "region and strategy")
+    expect({tag.key: tag.value for tag in cache.tags}["managed-by"], "operator", "tag")
+    if not (cache.snapshot_id and cache.container_group_id):
+        raise Failed("a Ready cache has no snapshot or no instance")
+    created = datetime.strptime(cache.creation_time, "%Y-%m-%dT%H:%M:%SZ")
+    expires = datetime.strptime(cache.expire_date_time, "%Y-%m-%dT%H:%M:%SZ")
+    expect((expires - created).days, 7, "days until it expires")
+    event = cache.events[0]
+    expect((event.type, event.reason, event.count), ("Normal", "Pulling", 1), "first event")
+    yield "describe shows every field of a Ready cache"
+
+    refused(lambda: update(client, image_cache_id), "NoNeedUpdate", status=400)
+    tags = [models.UpdateImageCacheRequestTag(key="k", value="v")]
+    update(client, image_cache_id, retention_days=9, elimination_strategy="", tag=tags)
+    expect(look().status, "Updating", "status")
+    refused(lambda: update(client, image_cache_id, retention_days=10), "ImageCache.IncorrectStatus")
+    bench.advance(UPDATE)
+    cache = look()
+    expect((cache.status, [tag.key for tag in cache.tags]), ("Ready", ["k"]), "status and tags")
+    yield "update changes a cache in place, only when it is settled and something changes"
+
+    delete(client, image_cache_id, token="delete-1")
+    delete(client, image_cache_id, token="delete-1")
+    expect(describe(client, image_cache_id=image_cache_id).image_caches, [], "caches")
+    yield "delete removes a cache and may be repeated; an unknown ID is an empty list"
+
+    failed = create(client, image=["mirror.example.com/nonexistent:1"]).image_cache_id
+    bench.advance(BUILD)
+    (cache,) = describe(client, image_cache_id=failed).image_caches
+    expect(cache.status, "Failed", "status")
+    expect((cache.events[-1].type, cache.events[-1].reason), ("Warning", "Failed"), "last event")
+    yield "a build that cannot pull fails with a warning"
+
+
+def check_lists(bench):
+    """Pages and filters."""
+    client = bench.client()
+    for number in range(45):
+        tag = [models.CreateImageCacheRequestTag(key="parity", value=str(number % 2))]
+        image = ["mirror.example.com/a:1"] if number else ["mirror.example.com/b:1"]
+        create(client, name=f"cache-{number}", tag=tag, image=image, resource_group_id=f"rg-{number % 3}")
+    seen, sizes, token = [], [], None
+    while token != "":
+        page = describe(client, limit=20, next_token=token)
+        expect(page.total_count, 45, "total")
+        seen += [cache.image_cache_id for cache in page.image_caches]
+        sizes.append(len(page.image_caches))
+        token = page.next_token or ""
+    expect((sizes, len(set(seen))), ([20, 20, 5], 45), "pages")
+    yield "pages are complete and without doubles"
+
+    bench.advance(BUILD)
+    (one,) = describe(client, image_cache_name="cache-7").image_caches
+    for what, filters, count in [
+        ("name", {"image_cache_name": "cache-7"}, 1),
+        ("ID", {"image_cache_id": one.image_cache_id}, 1),
+        ("snapshot", {"snapshot_id": one.snapshot_id}, 1),
+        ("image", {"image": "mirror.example.com/b:1"}, 1),
+        ("resource group", {"resource_group_id": "rg-0"}, 15),
+        ("tag", {"tag": [models.DescribeImageCachesRequestTag(key="parity", value="1")]}, 22),
+        ("unknown tag", {"tag": [models.DescribeImageCachesRequestTag(key="parity", value="2")]}, 0),
+        ("matching image", {"match_image": ["mirror.example.com/b:1"], "image_full_match": True}, 1),
+    ]:
+        expect(describe(client, **filters).total_count, count, f"caches by {what}")
+        yield f"describe filters by {what}"
+    refused(lambda: describe(client, next_token="nonsense"), "InvalidParameter")
+    yield "a page token that was never given is refused"
+
+
+def check_tags(bench):
+    """Tags of resources."""
+    client = bench.client()
+    image_cache_id = create(client, tag=None).image_cache_id
+    resource = {"region_id": REGION, "resource_type": "ImageCache", "resource_id": [image_cache_id]}
+
+    def tags():
+        request = models.ListTagResourcesRequest(**resource)
+        found = client.list_tag_resources_with_options(request, options()).body.tag_resources
+        return {tag.tag_key: tag.tag_value for tag in found}
+
+    wanted = [models.TagResourcesRequestTag(key=key, value=value) for key, value in [("a", "1"), ("b/c", "")]]
+    client.tag_resources_with_options(models.TagResourcesRequest(tag=wanted, **resource), options())
+    expect(tags(), {"a": "1", "b/c": ""}, "tags")
+    changed = [models.TagResourcesRequestTag(key="a", value="2")]
+    client.tag_resources_with_options(models.TagResourcesRequest(tag=changed, **resource), options())
+    expect(tags()["a"], "2", "tag")
+    yield "tags are added and overwritten"
+    client.untag_resources_with_options(models.UntagResourcesRequest(tag_key=["a"], **resource), options())
+    expect(tags(), {"b/c": ""}, "tags")
+    client.untag_resources_with_options(models.UntagResourcesRequest(all=True, **resource), options())
+    expect(tags(), {}, "tags")
+    yield "tags are removed by key, and all at once"
+    resource["resource_id"] = ["imc-unknown"]
+    request = models.TagResourcesRequest(tag=changed, **resource)
+    refused(lambda: client.tag_resources_with_options(request, options()), "InvalidParameter.NotFound", status=404)
+    yield "tagging an unknown cache is refused"
+
+
+def check_account(bench):
+    """Usage, quota and regions."""
+    client = bench.client()
+    bench.admin("POST", "settings", {"maxImageCaches": 1})
+    create(client)
+    attributes = usage(client).attributes
+    expect((attributes["MaxImageCacheCount"], attributes["UsedImageCacheCount"]), (1, 1), "usage")
+    yield "usage counts caches against the quota"
+    error = refused(lambda: create(client), "QuotaExceeded", status=403)
+    if not error.request_id:
+        raise Failed("the error has no request ID")
+    yield "a full quota is refused with 403 and a request ID"
+    request = models.DescribeRegionsRequest()
+    (region,) = client.describe_regions_with_options(request, options()).body.regions
+    expect(region.region_id, REGION, "region")
+    yield "regions are listed"
+
+
+def check_errors(bench):
+    """Errors and faults, as the SDK raises them."""
+    client = bench.client()
+    refused(lambda: create(client, name=None), "MissingParameter")
+    refused(lambda: create(client, image_cache_size=5), "InvalidParameter")
+    yield "wrong parameters are client errors"
+    for fault, code, kind, status in [
+        ({"error": {"code": "Throttling.User", "retryAfterMs": 1500}}, "Throttling.User", ThrottlingException, 400),
+        ({"error": {"code": "InternalError"}}, "InternalError", ServerException, 500),
+        ({"error": {"code": "OperationDenied.NoStock"}}, "OperationDenied.NoStock", ClientException, 403),
+    ]:
+        bench.admin("POST", "faults", {"action": "ListUsage", "next": 1, "answer": fault})
+        error = refused(lambda: usage(client), code, kind, status)
+        if kind is ThrottlingException:
+            expect(error.retry_after, 1500, "milliseconds to wait")
+        yield f"{code} is raised as {kind.__name__}"
+    for seen in ("closed", {"silence": 100}, "truncated", {"notJson": 502}):
+        effect = {"action": "CreateImageCache", "next": 1, "effect": "now", "answer": seen}
+        bench.admin("POST", "faults", effect)
+        token = f"token-{json.dumps(seen)}".replace(" ", "")
+        try:
+            create(client, token=token)
+        except Exception:  # noqa: BLE001 - the SDK raises what its transport raises
+            pass
+        else:
+            raise Failed(f"nothing was raised for {seen}")
+        create(client, token=token)
+        made = [e for e in bench.admin("GET", "ledger") if e["effect"]["created"]["token"] == token]
+        expect(len(made), 1, f"caches made when the answer was {seen}")
+        yield f"a lost answer ({json.dumps(seen)}) raises, and the same token makes no second cache"
+
+
+def check_credentials(bench):
+    """Keys, tokens, and both signatures."""
+    for scheme in ("v3", "v1"):
+        client = bench.client(scheme)
+        answer = create(client, token=f"token-{scheme}")
+        expect(describe(client, image_cache_id=answer.image_cache_id).total_count, 1, "caches")
+        yield f"signature {scheme}: parameters of every kind are accepted"
+
+        bench.admin("POST", "keys", {"id": "FAKE-STS", "secret": "FAKE-STS-SECRET", "securityToken": "FAKE/+= TOKEN"})
+        temporary = {"scheme": scheme, "key_id": "FAKE-STS", "key_secret": "FAKE-STS-SECRET"}
+        usage(bench.client(token="FAKE/+= TOKEN", **temporary))
+        wrong = bench.client(token="FAKE-OTHER", **temporary)
+        refused(lambda: usage(wrong), "InvalidSecurityToken.Malformed")
+        yield f"signature {scheme}: a temporary key needs its token"
+
+        wrong = bench.client(scheme, key_secret="FAKE-WRONG")
+        refused(lambda: usage(wrong), "SignatureDoesNotMatch", status=400)
+        wrong = bench.client(scheme, key_id="FAKE-NOBODY")
+        refused(lambda: usage(wrong), "InvalidAccessKeyId.NotFound", status=404)
+        yield f"signature {scheme}: a wrong secret and an unknown key are refused"
+
+        bench.admin("POST", "keys", {"id": "FAKE-STS", "state": "denied"})
+        denied = bench.client(token="FAKE/+= TOKEN", **temporary)
+        refused(lambda: usage(denied), "NoPermission", status=403)
+        yield f"signature {scheme}: a key without permission is refused"
+
+
+GROUPS = {
+    "create": check_create,
+    "life": check_life,
+    "lists": check_lists,
+    "tags": check_tags,
+    "account": check_account,
+    "errors": check_errors,
+    "credentials": check_credentials,
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--endpoint", required=True, help="the simulator, http://127.0.0.1:PORT")
+    parser.add_argument("--access-key-id", default="FAKE-ACCESS-KEY-ID", help="as given to the simulator")
+    parser.add_argument("--access-key-secret", default="FAKE-ACCESS-KEY-SECRET", help="as given to the simulator")
+    parser.add_argument("--only", choices=GROUPS, action="append", help="only this group of checks; may be repeated")
+    arguments = parser.parse_args()
+    bench = Bench(arguments.endpoint, arguments.access_key_id, arguments.access_key_secret)
+    passed, failed = 0, 0
+    for name in arguments.only or GROUPS:
+        try:
+            bench.admin("POST", "reset")
+        except (urllib.error.URLError, OSError) as error:
+            print(f"the simulator at {bench.endpoint} cannot be used: {error}", file=sys.stderr)
+            return 2
+        try:
+            for check in GROUPS[name](bench):
+                passed += 1
+                print(f"ok   {name}: {check}", flush=True)
+        except Exception as error:  # noqa: BLE001 - whatever is raised, the group failed
+            failed += 1
+            print(f"FAIL {name}: {type(error).__name__}: {error}", flush=True)
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
