@@ -311,9 +311,9 @@ async fn until<T>(look: impl AsyncFn() -> Option<T>) -> T {
     tokio::time::timeout(PATIENCE, poll).await.expect("it happens in time")
 }
 
-/// The path behind a word in what the child prints.
+/// The path behind a word in what the child prints. The pipe stays open: the child may have more to say.
 async fn printed(child: &mut Child, word: &str) -> PathBuf {
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut lines = BufReader::new(child.stdout.as_mut().unwrap()).lines();
     let find = async {
         while let Some(line) = lines.next_line().await.unwrap() {
             if let Some(path) = line.trim().strip_prefix(word) {

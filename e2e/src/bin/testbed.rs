@@ -7,6 +7,7 @@ use anyhow::Context;
 use clap::Parser;
 use eci_e2e::testbed::beds::{self, Bed, Down, Up};
 use eci_e2e::testbed::{Binaries, ControlPlane, Tool};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 // One definition of the arguments: xtask parses and explains them, this binary parses them again.
 #[path = "../../../xtask/src/bed.rs"]
@@ -43,9 +44,11 @@ async fn up(args: &UpArgs) -> anyhow::Result<()> {
         let Some(plane) = plane else {
             anyhow::bail!("test bed `{name}` is already running: KUBECONFIG={}", bed.kubeconfig.display());
         };
+        // Before anybody is told that Ctrl-C is the way out.
+        let interrupt = signal(SignalKind::interrupt()).context("cannot listen for Ctrl-C")?;
         println!("test bed `{name}` is up until Ctrl-C");
         show(&bed);
-        let result = run_until_stopped(&plane).await;
+        let result = run_until_stopped(&plane, interrupt).await;
         plane.shutdown();
         beds::down(name).await?;
         return result;
@@ -65,7 +68,7 @@ async fn up(args: &UpArgs) -> anyhow::Result<()> {
 }
 
 /// Until Ctrl-C, or an error when a process of the bed ends by itself.
-async fn run_until_stopped(plane: &ControlPlane) -> anyhow::Result<()> {
+async fn run_until_stopped(plane: &ControlPlane, mut interrupt: Signal) -> anyhow::Result<()> {
     let watch = async {
         loop {
             plane.check_alive()?;
@@ -73,7 +76,7 @@ async fn run_until_stopped(plane: &ControlPlane) -> anyhow::Result<()> {
         }
     };
     tokio::select! {
-        result = tokio::signal::ctrl_c() => result.context("cannot listen for Ctrl-C"),
+        _ = interrupt.recv() => Ok(()),
         result = watch => result,
     }
 }

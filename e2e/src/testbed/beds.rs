@@ -97,7 +97,7 @@ pub async fn down(name: &str) -> Result<Down, Error> {
     if !dir.exists() {
         return Ok(Down::Unknown);
     }
-    let _lock = lock(name)?;
+    let _lock = lock()?;
     let mut stopped = 0;
     for process in read_state(&dir)?.iter().rev() {
         if process.identity.is_alive() {
@@ -135,7 +135,7 @@ enum Prepared {
 fn prepare(name: &str) -> Result<Prepared, Error> {
     check_name(name)?;
     let dir = beds_dir()?.join(name);
-    let lock = lock(name)?;
+    let lock = lock()?;
     let bed = Bed { name: name.to_owned(), kubeconfig: kubeconfig_path(&dir), logs: log_dir(&dir) };
     let processes = read_state(&dir)?;
     let (running, ended): (Vec<_>, Vec<_>) = processes.iter().partition(|p| p.identity.is_alive());
@@ -177,15 +177,15 @@ fn read_state(dir: &Path) -> Result<Vec<Recorded>, Error> {
     Ok(state.processes)
 }
 
-/// One `up` or `down` per name at a time; a second one waits.
-fn lock(name: &str) -> Result<File, Error> {
+/// One `up` or `down` at a time; a second one waits. Not one lock per name: those files could never be removed.
+fn lock() -> Result<File, Error> {
     let dir = beds_dir()?;
     fs::create_dir_all(&dir).map_err(Error::io("create", &dir))?;
-    let path = dir.join(format!("{name}.lock"));
+    let path = dir.join(".lock");
     let file = File::create(&path).map_err(Error::io("create", &path))?;
     match file.try_lock() {
         Ok(()) => return Ok(file),
-        Err(TryLockError::WouldBlock) => eprintln!("testbed: waiting for another `up` or `down` of {name}"),
+        Err(TryLockError::WouldBlock) => eprintln!("testbed: waiting for another `up` or `down`"),
         Err(TryLockError::Error(source)) => return Err(Error::Io { action: "lock", path, source }),
     }
     file.lock().map_err(Error::io("lock", &path))?;
