@@ -6,6 +6,21 @@
 //! - [`server`] speaks the vendor's wire protocol over HTTP with signatures verified, and an admin API under `/_sim/`
 //!   that [`admin::Client`] calls.
 //!
+//! | admin call | does |
+//! | --- | --- |
+//! | `GET /_sim/healthz` | says the world's time |
+//! | `GET /_sim/ledger` | every effect that cost money or ended it: create, update, end and its cause |
+//! | `GET /_sim/caches` | what exists, whatever lists may show |
+//! | `GET /_sim/calls` | counts by action and answer, and the newest calls |
+//! | `GET /_sim/requests` | decoded parameters of the newest requests by action, passwords as digests |
+//! | `GET`, `POST`, `DELETE /_sim/faults` | [`faults::Fault`], one or a list |
+//! | `POST /_sim/settings` | some fields of [`Settings`] |
+//! | `POST /_sim/keys` | `{id, secret?, securityToken?, state?}`: adds a key, or without a secret changes its [`KeyState`] |
+//! | `POST /_sim/snapshots/{id}/delete` | deletes a snapshot by hand |
+//! | `POST /_sim/caches/{id}/vanish`, `/match` | removes a cache by hand; marks it as just used |
+//! | `POST /_sim/advance` | `{seconds}`: moves the world's time forward |
+//! | `POST /_sim/reset` | begins anew; keys stay |
+//!
 //! What the vendor documents nowhere is a named switch in [`Settings`], never a habit of the code. Nothing is shared
 //! with the client crate: two implementations of the signature check each other.
 

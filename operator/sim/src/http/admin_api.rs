@@ -21,7 +21,7 @@ use crate::world::settings::Settings;
 enum Refused {
     #[error("the admin API answers callers on the same machine only")]
     Remote,
-    #[error("there is no {0} here; see the documentation of the admin API")]
+    #[error("the admin API knows no {0}; the crate's documentation lists its calls")]
     NoSuchPath(String),
     #[error("there is no {0}")]
     NotFound(String),

@@ -110,9 +110,10 @@ impl Params {
             let Some(value) = self.left.remove(&full) else { continue };
             let rest = full.strip_prefix(&start).unwrap_or_default();
             let (number, field) = rest.split_once('.').unwrap_or((rest, ""));
-            let number: usize = number.parse().map_err(|_| {
-                ApiError::invalid(&format!("{}{full}", self.prefix), "its number is no number")
-            })?;
+            let number =
+                number.parse::<usize>().ok().filter(|parsed| parsed.to_string() == number).ok_or_else(
+                    || ApiError::invalid(&format!("{}{full}", self.prefix), "its number is no number"),
+                )?;
             items.entry(number).or_default().insert(field.to_owned(), value);
         }
         if items.keys().enumerate().any(|(index, number)| *number != index + 1) {
@@ -171,6 +172,7 @@ mod tests {
             (&[("Image.1", "a"), ("Image.3", "c")][..], "Image.N"),
             (&[("Image.0", "a")], "Image.N"),
             (&[("Image.x", "a")], "Image.x"),
+            (&[("Image.1", "a"), ("Image.01", "b")], "Image.01"),
             (&[("Image.1", "a"), ("Image.1.Foo", "b")], "Image.1.Foo"),
         ] {
             let refusal = params(pairs).list("Image").err().unwrap();

@@ -1,7 +1,10 @@
 //! Requests recorded from the official Python SDK with a made-up secret: each must be accepted, and refused as soon
 //! as one byte of what is signed differs.
 
+use proptest::prelude::*;
+
 use super::*;
+use crate::http::actions;
 
 const SECRET: &str = "FAKE-ACCESS-KEY-SECRET";
 
@@ -187,4 +190,37 @@ fn queries_that_are_no_queries_are_refused() {
             ("c".to_owned(), "1+ 2".to_owned())
         ]
     );
+}
+
+/// Text made of what queries are made of, and of what they are not.
+fn hostile() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        Just("%".to_owned()),
+        Just("%ff".to_owned()),
+        Just("+&=".to_owned()),
+        Just("RegionId=cn-hangzhou&".to_owned()),
+        "(Image|Tag|ResourceId|AcrRegistryInfo)\\.[0-9]{1,20}(\\.(Key|Domain\\.[0-9]|InstanceId))?=",
+        "(Limit|ImageCacheSize|Flash|NextToken)=[-0-9a-z]{0,20}&",
+        ".{0,8}",
+    ];
+    proptest::collection::vec(piece, 0..8).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #[test]
+    fn no_request_makes_the_verifier_or_the_decoder_panic(
+        query in hostile(), header in hostile(), which in 0..6_usize
+    ) {
+        let mut recording = Recording::parse(RECORDED[which].1);
+        recording.query = query;
+        let at = header.len() % recording.headers.len();
+        let name = recording.headers.keys().nth(at).cloned().unwrap_or_default();
+        recording.headers.insert(name, format!("{V3} {header}"));
+        prop_assert!(!recording.is_accepted());
+        if let Ok(parameters) = decode_query(&recording.query) {
+            for action in actions::KNOWN {
+                let _ = actions::decode(action, parameters.clone(), "cn-hangzhou");
+            }
+        }
+    }
 }

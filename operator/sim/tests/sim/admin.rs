@@ -127,9 +127,13 @@ async fn the_program_says_where_it_listens_takes_its_files_and_ends_on_sigterm()
     let (faults, port_file) = (dir.path().join("faults.json"), dir.path().join("port"));
     std::fs::write(&faults, r#"[{"action":"ListUsage","next":1,"answer":{"error":{"code":"Throttling"}}}]"#)
         .unwrap();
+    let settings = dir.path().join("settings.json");
+    std::fs::write(&settings, r#"{"maxImageCaches":1}"#).unwrap();
     let child = Command::new(env!("CARGO_BIN_EXE_eci-sim"))
         .args(["--build-time", "3s", "--seed", "7", "--access-key-id", "own-key", "--faults"])
         .arg(&faults)
+        .arg("--settings")
+        .arg(&settings)
         .arg("--port-file")
         .arg(&port_file)
         .stdout(Stdio::piped())
@@ -153,7 +157,12 @@ async fn the_program_says_where_it_listens_takes_its_files_and_ends_on_sigterm()
     for (nonce, code) in [("n1", "Throttling"), ("n2", "OK")] {
         assert_eq!(send(address, &signer(nonce).v3(address, "ListUsage", &CREATE[..1])).await.code(), code);
     }
-    send(address, &signer("n3").v3(address, "CreateImageCache", &CREATE)).await;
+    for (nonce, token, code) in [("n3", "t1", "OK"), ("n4", "t2", "QuotaExceeded")] {
+        let mut parameters = CREATE;
+        parameters[2].1 = token;
+        let answer = send(address, &signer(nonce).v3(address, "CreateImageCache", &parameters)).await;
+        assert_eq!(answer.code(), code, "the quota comes from the file");
+    }
     admin.advance(3).await.unwrap();
     assert_eq!(admin.caches().await.unwrap()[0].status, "Ready", "a build takes the three seconds asked for");
 

@@ -14,7 +14,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// A simulated Alibaba Cloud ECI: the image cache API with signatures verified, and an admin API under /_sim/.
 #[derive(clap::Parser)]
-#[command(version)]
+#[command(
+    version,
+    after_help = "Logs go to the standard error stream; RUST_LOG=eci_sim=debug shows each call."
+)]
 pub(crate) struct Options {
     /// Address to listen on; port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:0")]
