@@ -64,8 +64,9 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
             self.reporter.superseded(&copy.object, id).await;
         }
         let conflict = matches!(outcome, Outcome::Conflict);
+        let gone = matches!(effect, Effect::RemoveFinalizer) && copy.object.finalizers().is_empty();
         entry.memory.fold(effect, outcome, &self.settings.limits, self.clock.now());
-        if conflict { Ok(self.refresh(copy, &entry.uid).await?) } else { Ok(true) }
+        if conflict { Ok(self.refresh(copy, &entry.uid).await?) } else { Ok(!gone) }
     }
 
     /// Writes the status if it differs, and tells of a transition; `false` when the copy was too old for it.
@@ -129,7 +130,7 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
     /// Sends a create call, unless its secrets are not those of the record any more or it is too late for it.
     async fn create(&self, key: &Key, create: &Create<K::Request>) -> Outcome {
         let withheld = |why: &str| {
-            tracing::info!(attempt = create.attempt, why, "the create call is not sent");
+            tracing::info!(attempt = create.turn.attempt, why, "the create call is not sent");
             Outcome::Withheld
         };
         let values = match self.read_secrets(key, K::secrets(&create.request)).await {

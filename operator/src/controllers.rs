@@ -8,13 +8,15 @@ use eci_core::cloud::Cloud;
 use futures::StreamExt as _;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{Action, Config, Controller, Error};
-use kube::runtime::reflector::{ObjectRef, Store};
-use kube::runtime::watcher;
+use kube::runtime::reflector::{self, ObjectRef};
+use kube::runtime::watcher::{self, Event};
+use kube::runtime::{WatchStreamExt as _, watcher as watch_objects};
 use kube::{Api, Client, ResourceExt as _};
 use tokio::sync::{Semaphore, watch};
 
 use crate::driver::{Driver, ReconcileError, Verdict};
 use crate::kind::{Key, Managed};
+use crate::kubernetes::with_causes;
 use crate::nudge::Nudges;
 
 /// Most malformed objects of which the version that was complained about is kept.
@@ -70,7 +72,8 @@ impl<K: Managed, C: Cloud> Shared<K, C> {
     }
 }
 
-/// The controller of one namespace, or of all: the store of its objects, and the task that runs until `stop` says so.
+/// The controller of one namespace, or of all: whether its objects were read once, and the task that runs until `stop`
+/// says so.
 pub fn controller<K: Managed, C: Cloud>(
     shared: Arc<Shared<K, C>>,
     client: Client,
@@ -78,20 +81,40 @@ pub fn controller<K: Managed, C: Cloud>(
     nudges: Arc<Nudges>,
     workers: u16,
     mut stop: watch::Receiver<bool>,
-) -> (Store<Guarded<K>>, impl Future<Output = ()> + Send) {
-    let api: Api<Guarded<K>> = match namespace {
-        Some(namespace) => Api::namespaced(client, &namespace),
+) -> (watch::Receiver<bool>, impl Future<Output = ()> + Send) {
+    let api: Api<Guarded<K>> = match &namespace {
+        Some(namespace) => Api::namespaced(client, namespace),
         None => Api::all(client),
     };
+    let (filled, objects_read) = watch::channel(false);
+    let (store, writer) = reflector::store();
+    let watched = (Arc::clone(&shared), store.clone());
+    let lean = watch_objects(api, watcher::Config::default())
+        // Nobody reads who wrote which field, and it is most of an object.
+        .modify(|object| object.managed_fields_mut().clear());
+    let events = reflector::reflector(writer, lean).inspect(move |event| {
+        let (shared, store) = &watched;
+        match event {
+            Ok(Event::Delete(object)) => shared.driver.forget(&Key::of(object)),
+            Ok(Event::InitDone) => {
+                // What was deleted while nothing was watched has no event.
+                shared.driver.retain(|key| {
+                    namespace.as_ref().is_some_and(|ns| *ns != key.namespace)
+                        || store.get(&ObjectRef::new(&key.name).within(&key.namespace)).is_some()
+                });
+                filled.send_replace(true);
+            }
+            _ => {}
+        }
+    });
     let triggers = nudges.stream().map(|key| ObjectRef::new(&key.name).within(&key.namespace));
-    let controller = Controller::new(api, watcher::Config::default())
+    let controller = Controller::for_stream(events.applied_objects(), store)
         // Zero would mean no limit.
         .with_config(Config::default().concurrency(workers.max(1)))
         .reconcile_on(triggers)
         .graceful_shutdown_on(async move {
             let _ = stop.wait_for(|stop| *stop).await;
         });
-    let store = controller.store();
     let ended = Arc::clone(&shared);
     let results = controller.run(
         |object, shared| async move {
@@ -112,9 +135,11 @@ pub fn controller<K: Managed, C: Cloud>(
                 };
                 ended.driver.forget(&key);
             }
-            Err(error) => tracing::warn!(kind = K::NOUN, %error, "the watch fails; trying again"),
+            Err(error) => {
+                tracing::warn!(kind = K::NOUN, error = with_causes(&error), "the watch fails; trying again");
+            }
         }
         std::future::ready(())
     });
-    (store, task)
+    (objects_read, task)
 }

@@ -259,6 +259,12 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
         self.observer.forget(key);
     }
 
+    /// Forgets the objects for which `exists` is false.
+    pub fn retain(&self, exists: impl Fn(&Key) -> bool) {
+        self.known().retain(|key, _| exists(key));
+        self.observer.retain(exists);
+    }
+
     async fn passes(&self, mut copy: Copy<K>, entry: &mut Entry<K>) -> Result<Verdict, Failure> {
         let mut secrets = None;
         if (entry.failures > 0 || entry.outdates(&copy)) && !self.refresh(&mut copy, &entry.uid).await? {

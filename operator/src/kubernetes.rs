@@ -81,7 +81,8 @@ pub(crate) async fn call<T>(
     }
 }
 
-fn with_causes(error: &dyn std::error::Error) -> String {
+/// What an error says, and what caused it.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -160,6 +160,11 @@ impl<K: Managed> Observer<K> {
         self.tracked().remove(key);
     }
 
+    /// Forgets the objects for which `exists` is false.
+    pub fn retain(&self, exists: impl Fn(&Key) -> bool) {
+        self.tracked().retain(|key, _| exists(key));
+    }
+
     /// Lists until `stop` says so. Never fails: what fails is told to the objects.
     pub async fn poll<C: Cloud>(&self, cloud: &C, intervals: Intervals, mut stop: watch::Receiver<bool>) {
         loop {

@@ -131,7 +131,9 @@ impl<R> fmt::Display for InWords<'_, R> {
             Next::Do(effect) => match effect {
                 Effect::AddFinalizer => f.write_str("add the finalizer"),
                 Effect::Write(record) => write!(f, "record {}", Recorded(record)),
-                Effect::Create(create) => write!(f, "create, attempt {}", create.attempt),
+                Effect::Create(create) => {
+                    write!(f, "create, attempt {}, send {}", create.turn.attempt, create.turn.send)
+                }
                 Effect::Update { id, .. } => write!(f, "update {id}"),
                 Effect::Delete { id, why } => write!(f, "delete {id} ({why:?})"),
                 Effect::Retag { id, set, remove } => {
@@ -157,7 +159,7 @@ impl<R> fmt::Display for Recorded<'_, R> {
             write!(f, ", successor {}", successor.id)?;
         }
         if let Some(operation) = &record.operation {
-            write!(f, ", attempt {} unresolved", operation.attempt)?;
+            write!(f, ", attempt {} (send {}) unresolved", operation.attempt, operation.sends)?;
         }
         Ok(())
     }

@@ -172,11 +172,11 @@ fn image_caches<C: Cloud>(
     );
     let shared = Arc::new(Shared::new(driver, config.workers));
 
-    let mut stores = Vec::new();
+    let mut watches = Vec::new();
     for (namespace, nudges) in readers {
         let (shared, client, stopped) = (Arc::clone(&shared), client.clone(), stopped.clone());
-        let (store, task) = controller(shared, client, namespace, nudges, config.workers, stopped);
-        stores.push(store);
+        let (filled, task) = controller(shared, client, namespace, nudges, config.workers, stopped);
+        watches.push(filled);
         tasks.spawn(async move {
             task.await;
             "image cache controller"
@@ -189,9 +189,9 @@ fn image_caches<C: Cloud>(
     let mut stopping = stopped.clone();
     tasks.spawn(async move {
         let filled = async {
-            for store in &stores {
+            for watch in &mut watches {
                 // An error says that the controller ended, which ends the process.
-                let _ = store.wait_until_ready().await;
+                let _ = watch.wait_for(|filled| *filled).await;
             }
             read.send_replace(true);
         };
