@@ -245,7 +245,7 @@ fn unknown(action: &'static str, message: &str) -> CloudError {
 fn refusal(action: &'static str, error: ApiError) -> CloudError {
     CloudError {
         action,
-        meaning: meaning(&error.code, error.status),
+        meaning: meaning(action, &error.code, error.status),
         message: cut(&error.message),
         request_id: None,
         retry_after: error.retry_after_ms.map(Duration::from_millis),
@@ -255,7 +255,9 @@ fn refusal(action: &'static str, error: ApiError) -> CloudError {
 
 /// What a refusal means. A code that no client can know, such as a mismatch under an unusual name, means what its
 /// status says.
-fn meaning(code: &str, status: u16) -> Meaning {
+fn meaning(action: &str, code: &str, status: u16) -> Meaning {
+    // What a create does not find is a vSwitch or a group, never the cache.
+    let names_a_cache = action != "CreateImageCache" && action != "ListUsage";
     match code {
         "IdempotentParameterMismatch" => Meaning::TokenMismatch,
         "QuotaExceeded" | "Throttling.Vcpu.PerDay" => Meaning::QuotaExceeded,
@@ -282,8 +284,10 @@ fn meaning(code: &str, status: u16) -> Meaning {
             Meaning::BadCredentials
         }
         _ if code.starts_with("InvalidTimeStamp") => Meaning::ClockSkew,
+        // An earlier copy of this very request arrived, and nobody saw its answer.
+        "SignatureNonceUsed" => Meaning::Unknown,
         _ if status >= 500 => Meaning::Unknown,
-        _ if code.ends_with(".NotFound") || status == 404 => Meaning::NotFound,
+        _ if names_a_cache && code.ends_with("NotFound") => Meaning::NotFound,
         _ => Meaning::Invalid,
     }
 }

@@ -124,6 +124,8 @@ async fn refusals_have_a_meaning_a_code_and_the_time_to_wait() {
         ("NoPermission", Meaning::Denied),
         ("OperationConflict", Meaning::Busy),
         ("ServiceUnavailable", Meaning::Unknown),
+        ("SignatureNonceUsed", Meaning::Unknown),
+        ("InvalidVSwitchId.NotFound", Meaning::Invalid),
         ("InvalidParameter.CPU.Memory", Meaning::Invalid),
     ] {
         cloud.sim().add_fault(Fault::refused(code).times(1));
