@@ -11,12 +11,13 @@ use std::time::Duration;
 use eci_api::FINALIZER;
 use eci_core::cloud::{Cloud, Meaning};
 use eci_core::cloud_resource::{
-    Desired, Limits, List, Memory, Next, Object, Observed, Owner, Plan, Read, Record, plan,
+    Desired, Effect, Limits, List, Memory, Next, Object, Observed, Operation, Owner, Plan, Read, Record, plan,
 };
 use eci_core::image_cache::Defaults;
 use eci_core::time::Mono;
 use eci_core::{audit, pace};
 use kube::{Resource as _, ResourceExt as _};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::Instrument as _;
 
 use crate::clock::Clock;
@@ -34,6 +35,11 @@ pub const MEMORY_LIMIT: usize = 20_000;
 const LEAST_WAIT: Duration = Duration::from_millis(100);
 /// When an object is looked at that waits for a list, should nobody nudge it.
 const LIST_PATIENCE: Duration = Duration::from_mins(1);
+/// Create calls under way at once, and other calls that change something. The rest queues here, before anything is
+/// recorded, and not in the client, which refuses calls that would wait too long there.
+const CALLS_AT_ONCE: usize = 3;
+/// When an object tries again to get its turn.
+const TURN_WAIT: Duration = Duration::from_secs(1);
 /// The wait after a reconcile that used up its passes.
 const UNFINISHED_WAIT: Duration = Duration::from_secs(1);
 
@@ -82,6 +88,8 @@ pub enum Verdict {
     Rested(Option<Duration>),
     /// The object is nudged when there is a newer list.
     AwaitsList,
+    /// Enough calls to the cloud are under way.
+    AwaitsTurn,
     /// There is more to do than fits into one reconcile.
     Unfinished,
     /// The object does not exist any more.
@@ -94,6 +102,7 @@ impl Verdict {
         match self {
             Self::Rested(wait) => wait.map(|wait| wait.max(LEAST_WAIT)),
             Self::AwaitsList => Some(LIST_PATIENCE),
+            Self::AwaitsTurn => Some(TURN_WAIT),
             Self::Unfinished => Some(UNFINISHED_WAIT),
             Self::Gone => None,
         }
@@ -103,6 +112,7 @@ impl Verdict {
         match self {
             Self::Rested(_) => "rested",
             Self::AwaitsList => "awaits_list",
+            Self::AwaitsTurn => "awaits_turn",
             Self::Unfinished => "unfinished",
             Self::Gone => "gone",
         }
@@ -184,6 +194,13 @@ impl<K: Managed> Entry<K> {
     }
 }
 
+/// The turns that a reconcile holds.
+#[derive(Default)]
+struct Turns<'a> {
+    create: Option<SemaphorePermit<'a>>,
+    change: Option<SemaphorePermit<'a>>,
+}
+
 /// The controller of a kind.
 pub struct Driver<K: Managed, C> {
     pub(crate) cloud: Arc<C>,
@@ -195,6 +212,8 @@ pub struct Driver<K: Managed, C> {
     metrics: Arc<Metrics>,
     gate: Arc<dyn Gate>,
     known: Mutex<BTreeMap<Key, Entry<K>>>,
+    creates: Semaphore,
+    changes: Semaphore,
 }
 
 impl<K: Managed, C: Cloud> Driver<K, C> {
@@ -208,8 +227,19 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
         clock: Clock,
         settings: Settings,
     ) -> Self {
-        let (gate, known) = (Arc::new(Open), Mutex::default());
-        Self { cloud, objects, observer, reporter, clock, settings, metrics, gate, known }
+        Self {
+            cloud,
+            objects,
+            observer,
+            reporter,
+            clock,
+            settings,
+            metrics,
+            gate: Arc::new(Open),
+            known: Mutex::default(),
+            creates: Semaphore::new(CALLS_AT_ONCE),
+            changes: Semaphore::new(CALLS_AT_ONCE),
+        }
     }
 
     /// The same driver with a gate before and after each of its effects.
@@ -267,6 +297,8 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
 
     async fn passes(&self, mut copy: Copy<K>, entry: &mut Entry<K>) -> Result<Verdict, Failure> {
         let mut secrets = None;
+        // Kept until the end: from the record of a create call to its answer.
+        let mut turns = Turns::default();
         if (entry.failures > 0 || entry.outdates(&copy)) && !self.refresh(&mut copy, &entry.uid).await? {
             return Ok(Verdict::Gone);
         }
@@ -295,6 +327,9 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
                 "plan: {}",
                 InWords(&plan)
             );
+            if !self.take_turn(&plan.next, &record, &mut turns) {
+                return Ok(Verdict::AwaitsTurn);
+            }
             audit::check::<K>(&object, &record, &plan).map_err(Failure::Unlawful)?;
             match &plan.next {
                 Next::Read(Read::Object) => {
@@ -332,6 +367,30 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
             }
         }
         Ok(Verdict::Unfinished)
+    }
+
+    /// Whether the step may be taken now, as far as the number of calls under way goes.
+    fn take_turn<'a>(
+        &'a self,
+        next: &Next<K::Request>,
+        record: &Record<K::Request>,
+        turns: &mut Turns<'a>,
+    ) -> bool {
+        let turn = |record: &Record<K::Request>| record.operation.as_ref().map(Operation::turn);
+        let (queue, held) = match next {
+            Next::Do(Effect::Write(new)) if new.operation.is_some() && turn(new) != turn(record) => {
+                (&self.creates, &mut turns.create)
+            }
+            Next::Do(Effect::Create(_)) => (&self.creates, &mut turns.create),
+            Next::Do(Effect::Update { .. } | Effect::Delete { .. } | Effect::Retag { .. }) => {
+                (&self.changes, &mut turns.change)
+            }
+            _ => return true,
+        };
+        if held.is_none() {
+            *held = queue.try_acquire().ok();
+        }
+        held.is_some()
     }
 
     /// Replaces the copy by a live one; `false` when the object is gone (an object of the same name is another).
@@ -403,7 +462,7 @@ fn newest_view<K: Managed>(
     entry: &Entry<K>,
 ) -> Option<K::View> {
     let record = match &plan.next {
-        Next::Do(eci_core::cloud_resource::Effect::Write(record)) => record,
+        Next::Do(Effect::Write(record)) => record,
         _ => &plan.record,
     };
     let id = &record.current.as_ref()?.id;
