@@ -313,6 +313,9 @@ pub struct ImageCacheStatus {
     /// A second resource that is being built to replace the first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub successor: Option<Successor>,
+    /// IDs of resources that were replaced or given up, until the cloud has deleted them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retiring: Vec<String>,
     /// Builds that failed since the last success.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed_builds: Option<FailedBuilds>,
@@ -347,6 +350,8 @@ pub struct CachedImage {
 pub struct Operation {
     /// Its attempt number.
     pub attempt: i64,
+    /// How many sends of the call were recorded. Each is recorded before it is sent.
+    pub sends: i64,
     /// The client token of the call.
     pub token: String,
     /// When it was recorded.
@@ -385,6 +390,9 @@ pub struct Applied {
     pub secret_versions: Vec<SecretVersion>,
     /// Generation of the object that the request was made from.
     pub generation: i64,
+    /// A change in place was begun and is not yet confirmed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub updating: bool,
 }
 
 /// A resource that is being built to replace the current one.

@@ -64,6 +64,12 @@ impl Kind for ImageCacheKind {
         view.expiration_time
     }
 
+    fn fingerprint(request: &ImageCacheRequest) -> String {
+        // Fields in the order of the type, tags in the order of their keys; a request of strings and numbers always
+        // has a JSON form.
+        serde_json::to_string(request).unwrap_or_default()
+    }
+
     fn secrets(request: &ImageCacheRequest) -> &[String] {
         &request.pull_secrets
     }
@@ -76,6 +82,13 @@ impl Kind for ImageCacheKind {
 
     fn updates(wanted: &ImageCacheRequest, applied: &ImageCacheRequest) -> bool {
         Self::updated(wanted, applied) != *applied
+    }
+
+    fn drifted(applied: &ImageCacheRequest, view: &ImageCacheView) -> bool {
+        // Of what can be changed in place, the cloud shows the strategy and the tags.
+        let lru = view.elimination_strategy.as_deref() == Some("LRU");
+        let strategy = applied.elimination_strategy.is_some_and(|s| (s == EliminationStrategy::Lru) != lru);
+        strategy || applied.tags.iter().any(|(key, value)| view.tags.get(key) != Some(value))
     }
 
     /// A field that is absent now cannot be taken back by the cloud's call, and is no difference.
@@ -93,7 +106,14 @@ impl Kind for ImageCacheKind {
 
     fn corrected(assumed: &ImageCacheRequest, view: &ImageCacheView) -> ImageCacheRequest {
         let mut request = assumed.clone();
-        if !view.images.is_empty() {
+        // The cloud may spell a reference in another way than the user.
+        let forms = |images: &[String]| -> BTreeSet<String> {
+            images
+                .iter()
+                .map(|i| ImageReference::parse(i).map_or_else(|_| i.clone(), |r| r.normal_form()))
+                .collect()
+        };
+        if !view.images.is_empty() && forms(&view.images) != forms(&request.images) {
             request.images.clone_from(&view.images);
             request.images.sort();
         }
@@ -258,6 +278,7 @@ pub fn record(status: Option<&ImageCacheStatus>) -> Record<ImageCacheRequest> {
             request: applied.request.clone(),
             secrets: applied.secret_versions.clone(),
             generation: applied.generation,
+            updating: applied.updating,
         })
     };
     let is_true = |type_: ConditionType| {
@@ -270,6 +291,7 @@ pub fn record(status: Option<&ImageCacheStatus>) -> Record<ImageCacheRequest> {
         operation: status.operation.as_ref().and_then(|op| {
             Some(Operation {
                 attempt: op.attempt,
+                sends: op.sends,
                 token: ClientToken::new(op.token.clone())?,
                 started: op.start_time.0,
                 request: op.request.clone(),
@@ -283,6 +305,7 @@ pub fn record(status: Option<&ImageCacheStatus>) -> Record<ImageCacheRequest> {
             .zip(status.applied.as_ref())
             .and_then(|(id, a)| owned(id, a)),
         successor: status.successor.as_ref().and_then(|s| owned(&s.image_cache_id, &s.applied)),
+        retiring: status.retiring.iter().filter_map(|id| CloudId::parse(id).ok()).collect(),
         failed: status.failed_builds.as_ref().map(|f| FailedBuilds {
             count: f.count,
             generation: f.generation,
@@ -328,6 +351,7 @@ pub fn status(
         request: o.request.clone(),
         secret_versions: o.secrets.clone(),
         generation: o.generation,
+        updating: o.updating,
     };
     let current = record.current.as_ref();
     let same = current.is_some_and(|c| old.image_cache_id.as_deref() == Some(c.id.as_str()));
@@ -345,8 +369,10 @@ pub fn status(
             .successor
             .as_ref()
             .map(|s| Successor { image_cache_id: s.id.to_string(), applied: applied(s) }),
+        retiring: record.retiring.iter().map(ToString::to_string).collect(),
         operation: record.operation.as_ref().map(|op| ApiOperation {
             attempt: op.attempt,
+            sends: op.sends,
             token: op.token.as_str().to_owned(),
             start_time: time(op.started),
             request: op.request.clone(),

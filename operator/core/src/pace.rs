@@ -6,7 +6,7 @@ use crate::cloud::Meaning;
 
 /// Waits between the builds of one generation that fail: after the first, second and third failure.
 pub const BUILD_RETRIES: [Duration; 3] =
-    [Duration::from_secs(5 * 60), Duration::from_secs(30 * 60), Duration::from_secs(120 * 60)];
+    [Duration::from_mins(5), Duration::from_mins(30), Duration::from_hours(2)];
 
 /// How long to wait after the `count`th failure in a row (from 1) of a call that failed for this reason.
 pub fn back_off(meaning: Meaning, count: u32) -> Duration {

@@ -51,7 +51,7 @@ mod tests {
         let t = |s| Timestamp::from_second(s).unwrap();
         assert_eq!(until(t(100), Duration::from_secs(5), t(101)), Duration::from_secs(4));
         assert_eq!(until(t(100), Duration::from_secs(5), t(200)), Duration::ZERO);
-        assert_eq!(until(Timestamp::MAX, Duration::MAX, Timestamp::MIN).as_secs() > 0, true);
+        assert!(until(Timestamp::MAX, Duration::MAX, Timestamp::MIN).as_secs() > 0);
         assert_eq!(ago(t(200), t(100)), Duration::ZERO);
         assert_eq!(Mono(Duration::from_secs(1)).since(Mono(Duration::from_secs(2))), Duration::ZERO);
     }

@@ -6,10 +6,10 @@ use eci_api::condition::Reason;
 use eci_api::image_cache::DeletionPolicy;
 
 use super::identity::{OWNERSHIP_TAGS, TAG_RETAINED};
-use super::memory::Answer;
+use super::memory::LOST;
 use super::plan::{Decision, Pass};
 use super::speak::{Progress, Situation};
-use super::{DeleteReason, Effect, Kind};
+use super::{DeleteReason, Effect, Kind, Turn};
 use crate::cloud::CloudId;
 
 impl<K: Kind> Pass<'_, K> {
@@ -17,7 +17,7 @@ impl<K: Kind> Pass<'_, K> {
     pub(super) fn deleted(&mut self) -> Decision<K> {
         if !self.seen.object.has_finalizer {
             let message = "Nothing of ours is left.";
-            return self.rest(Situation::new(false, Reason::Deleting, Progress::Reconciling, message));
+            return self.rest(&Situation::new(false, Reason::Deleting, Progress::Reconciling, message));
         }
         let since = self.memory.deleting_since.unwrap_or(self.now.mono);
         if self.seen.list.is_none_or(|l| l.begun < since) {
@@ -30,14 +30,12 @@ impl<K: Kind> Pass<'_, K> {
                 return plan;
             }
         }
-        if let Some(attempt) = self.in_doubt() {
-            if let Err(mut plan) = self.window_over(attempt) {
-                // The reason that people see is the deletion; the message says what it waits for.
-                for condition in &mut plan.conditions {
-                    condition.reason = Reason::Deleting;
-                }
-                return plan;
+        if let Some(Err(mut plan)) = self.in_doubt().map(|turn| self.window_over(turn)) {
+            // The reason that people see is the deletion; the message says what it waits for.
+            for condition in &mut plan.conditions {
+                condition.reason = Reason::Deleting;
             }
+            return *plan;
         }
         self.act(Effect::RemoveFinalizer)
     }
@@ -45,26 +43,26 @@ impl<K: Kind> Pass<'_, K> {
     /// Every resource that is ours by the record, by this process's knowledge, or by its tags.
     fn ours(&self) -> BTreeSet<CloudId> {
         let recorded = self.record.current.iter().chain(&self.record.successor).map(|o| o.id.clone());
-        let made = match &self.memory.answer {
-            Some(Answer::Made { id, .. }) => Some(id.clone()),
-            _ => None,
-        };
         let owner = &self.seen.object.owner;
         let listed = self.seen.list.into_iter().flat_map(|l| &l.items).filter(|v| owner.owns(K::tags(v)));
-        recorded.chain(made).chain(listed.map(|v| K::id(v).clone())).collect()
+        let known = self.memory.known.keys().cloned();
+        let retiring = self.record.retiring.iter().cloned();
+        recorded.chain(retiring).chain(known).chain(listed.map(|v| K::id(v).clone())).collect()
     }
 
-    /// The attempt of which nobody knows whether it made, or will make, a resource.
-    fn in_doubt(&self) -> Option<i64> {
-        let attempt = self.record.operation.as_ref()?.attempt;
-        let answered = match &self.memory.answer {
-            Some(
-                Answer::Made { attempt, .. } | Answer::Refused { attempt, .. } | Answer::Withheld { attempt },
-            ) => Some(*attempt),
-            None => None,
+    /// The send of which nobody knows whether it made, or will make, a resource.
+    fn in_doubt(&self) -> Option<Turn> {
+        let Some(operation) = &self.record.operation else {
+            // A finalizer without a record: the record was lost, and with it perhaps an operation.
+            let recent = |at| self.now.mono.since(at) < self.limits.resolve_window;
+            let lost = self.record.owner_uid.is_none() || self.memory.doubt.is_some_and(recent);
+            return lost.then_some(LOST);
         };
-        let unsent = self.memory.fresh.as_ref().map(|f| f.attempt);
-        (answered != Some(attempt) && unsent != Some(attempt)).then_some(attempt)
+        let turn = operation.turn();
+        let answered = self.memory.answer.as_ref().is_some_and(|a| a.settles(operation));
+        // The first send of an attempt is this process's own affair until it is sent.
+        let unsent = turn.send == 1 && self.memory.fresh.as_ref().is_some_and(|f| f.turn == turn);
+        (!answered && !unsent).then_some(turn)
     }
 
     /// Hands a resource over to people: our ownership tags go, a tag says where it came from.

@@ -50,10 +50,12 @@ impl Owner {
         .collect()
     }
 
-    /// The client token of `attempt`: the same for the same object and attempt in every process, and in no other.
-    pub fn token(&self, attempt: i64) -> ClientToken {
+    /// The client token of `attempt` with a request: the same in every process, and no other object's, attempt's or
+    /// request's. The request is part of it because an attempt number can come twice after a status was lost, and
+    /// nobody knows whether the cloud refuses a token that comes back with another request or gives the first answer.
+    pub fn token(&self, attempt: i64, fingerprint: &str) -> ClientToken {
         let mut hash = Sha256::new();
-        for part in [self.cluster.as_str(), self.uid.as_str(), &attempt.to_string()] {
+        for part in [self.cluster.as_str(), self.uid.as_str(), &attempt.to_string(), fingerprint] {
             hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
             hash.update(part.as_bytes());
         }
@@ -95,11 +97,14 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_stable_and_belongs_to_one_attempt_of_one_object() {
-        let token = owner("c", "u").token(1);
-        assert_eq!(token, owner("c", "u").token(1));
+    fn a_token_is_stable_and_belongs_to_one_attempt_of_one_object_with_one_request() {
+        let token = owner("c", "u").token(1, "r");
+        assert_eq!(token, owner("c", "u").token(1, "r"));
         assert_eq!(token.as_str().len(), 64);
-        for other in [owner("c", "u").token(2), owner("c", "v").token(1), owner("cu", "").token(1)] {
+        let u = owner("c", "u");
+        for other in
+            [u.token(2, "r"), u.token(1, "s"), owner("c", "v").token(1, "r"), owner("cu", "").token(1, "r")]
+        {
             assert_ne!(token, other);
         }
     }

@@ -3,15 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{Effect, Kind, Limits, Observed};
-use crate::cloud::{CloudError, CloudId, Meaning};
+use super::{Create, Effect, Kind, Limits, Observed, Turn};
+use crate::cloud::{ClientToken, CloudError, CloudId, Meaning};
 use crate::time::{Mono, Now};
+
+/// Stands for the turn of an operation that may have been under way when the record was lost.
+pub(super) const LOST: Turn = Turn { attempt: 0, send: 0 };
 
 /// What a process knows of one object (by UID).
 #[derive(Debug)]
 pub struct Memory<K: Kind> {
     /// When the process first saw the object.
     pub(super) born: Option<Mono>,
+    /// The version of the object that it last saw, and since when; its own writes do not count as news.
+    pub(super) version: Option<(String, Mono)>,
     /// When it first saw it being deleted.
     pub(super) deleting_since: Option<Mono>,
     /// An operation that this process recorded and has not sent.
@@ -38,8 +43,12 @@ pub struct Memory<K: Kind> {
     pub(super) released: BTreeSet<CloudId>,
     /// A change in place that the cloud accepted and the status does not yet have.
     pub(super) updated: Option<(CloudId, K::Request)>,
-    /// Attempt of the unresolved operation that the process last saw.
-    pub(super) attempt: Option<i64>,
+    /// Changes in place that the cloud accepted: when the last, and how many since no drift was seen.
+    pub(super) settled: BTreeMap<CloudId, (Mono, u32)>,
+    /// Turn of the unresolved operation that the process last saw.
+    pub(super) turn: Option<Turn>,
+    /// When it first saw that turn: the send may have been under way until then.
+    pub(super) turn_since: Mono,
     /// The last failure of something that can simply be repeated.
     pub(super) trouble: Option<Trouble>,
 }
@@ -48,6 +57,7 @@ impl<K: Kind> Default for Memory<K> {
     fn default() -> Self {
         Self {
             born: None,
+            version: None,
             deleting_since: None,
             fresh: None,
             answer: None,
@@ -61,7 +71,9 @@ impl<K: Kind> Default for Memory<K> {
             retagged: BTreeMap::new(),
             released: BTreeSet::new(),
             updated: None,
-            attempt: None,
+            settled: BTreeMap::new(),
+            turn: None,
+            turn_since: Mono::default(),
             trouble: None,
         }
     }
@@ -70,32 +82,40 @@ impl<K: Kind> Default for Memory<K> {
 /// An operation that this process recorded: it may be sent once without looking.
 #[derive(Clone, Debug)]
 pub(super) struct Fresh {
-    pub(super) attempt: i64,
+    pub(super) turn: Turn,
     pub(super) resource_version: String,
     pub(super) recorded: Mono,
 }
 
 /// A definite answer to a create call.
 #[derive(Clone, Debug)]
-pub(super) enum Answer {
-    Made {
-        attempt: i64,
-        id: CloudId,
-    },
-    Refused {
-        attempt: i64,
-        error: CloudError,
-    },
+pub(super) struct Answer {
+    /// The call's token: after a lost status the same attempt number can stand for another call.
+    pub(super) token: ClientToken,
+    pub(super) turn: Turn,
+    pub(super) says: Says,
+}
+
+impl Answer {
+    /// Whether it settles this operation. A resource settles every send of its token; that nothing was made is said of
+    /// one send only, another process may have recorded the next.
+    pub(super) fn settles<R>(&self, operation: &super::Operation<R>) -> bool {
+        operation.token == self.token && (matches!(self.says, Says::Made(_)) || operation.turn() == self.turn)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Says {
+    Made(CloudId),
+    Refused(CloudError),
     /// It never left this process.
-    Withheld {
-        attempt: i64,
-    },
+    Withheld,
 }
 
 /// Looking for an unresolved operation.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Window {
-    pub(super) attempt: i64,
+    pub(super) turn: Turn,
     /// Begin of the first list begun after the last possible send.
     pub(super) begun: Mono,
     /// The token is of no use: do not send it again, take the next attempt.
@@ -132,7 +152,8 @@ pub enum Outcome {
     Conflict,
     /// The create call was answered.
     Created(CloudId),
-    /// The call was not sent, and will not be: the secrets are no longer those of the record, or it came too late.
+    /// The call was not sent, and will not be: the secrets are no longer those of the record, or it came too late. The
+    /// shell forgets what it read of the secrets.
     Withheld,
     /// The cloud did as it was told.
     Done,
@@ -144,15 +165,21 @@ impl<K: Kind> Memory<K> {
     /// Takes in what a pass sees, before it plans.
     pub(super) fn digest(&mut self, seen: &Observed<'_, K>, now: Now) {
         self.born.get_or_insert(now.mono);
+        if self.version.as_ref().is_none_or(|(version, _)| *version != seen.object.resource_version) {
+            self.version = Some((seen.object.resource_version.clone(), now.mono));
+        }
         if seen.object.deleting {
             self.deleting_since.get_or_insert(now.mono);
         }
-        let attempt = seen.record.operation.as_ref().map(|op| op.attempt);
-        self.attempt = attempt;
-        if self.fresh.as_ref().is_some_and(|f| Some(f.attempt) != attempt && seen.object.live) {
+        let turn = seen.record.operation.as_ref().map(super::Operation::turn);
+        if turn != self.turn {
+            self.turn = turn;
+            self.turn_since = now.mono;
+        }
+        if self.fresh.as_ref().is_some_and(|f| Some(f.turn) != self.turn && seen.object.live) {
             self.fresh = None;
         }
-        if self.window.is_some_and(|w| Some(w.attempt) != attempt) {
+        if self.window.is_some_and(|w| w.turn != LOST && Some(w.turn) != self.turn) {
             self.window = None;
         }
         for owned in seen.record.current.iter().chain(&seen.record.successor) {
@@ -166,21 +193,25 @@ impl<K: Kind> Memory<K> {
 
     /// Takes in what became of an effect.
     pub fn fold(&mut self, effect: &Effect<K::Request>, outcome: Outcome, limits: &Limits, now: Now) {
+        if let (Outcome::Written(version), Some((held, _))) = (&outcome, &mut self.version) {
+            held.clone_from(version);
+        }
         match (effect, outcome) {
             (Effect::Write(record), Outcome::Written(resource_version)) => {
                 self.answer = None;
                 // Only an operation that this very write recorded may be sent without looking.
-                self.fresh = record
+                let turn = record
                     .operation
                     .as_ref()
-                    .filter(|op| Some(op.attempt) != self.attempt)
-                    .map(|op| Fresh { attempt: op.attempt, resource_version, recorded: now.mono });
+                    .map(super::Operation::turn)
+                    .filter(|turn| Some(*turn) != self.turn);
+                self.fresh = turn.map(|turn| Fresh { turn, resource_version, recorded: now.mono });
                 if record.operation.is_none() {
                     self.doubt = None;
                     self.window = None;
                 }
             }
-            (Effect::Create(call), outcome) => self.fold_create(call.attempt, outcome, now),
+            (Effect::Create(call), outcome) => self.fold_create(call, outcome, now),
             (Effect::Delete { id, .. }, Outcome::Done) => self.accept_delete(id, now),
             (Effect::Delete { id, .. }, Outcome::Failed(e)) if e.meaning == Meaning::NotFound => {
                 self.accept_delete(id, now);
@@ -192,6 +223,8 @@ impl<K: Kind> Memory<K> {
             (Effect::Update { id, request, .. }, Outcome::Done) => {
                 self.trouble = None;
                 self.updated = Some((id.clone(), request.clone()));
+                let count = self.settled.get(id).map_or(0, |(_, count)| *count).saturating_add(1);
+                self.settled.insert(id.clone(), (now.mono, count));
             }
             (_, Outcome::Done) => self.trouble = None,
             (_, Outcome::Failed(error)) => self.stumble(error, false, limits, now),
@@ -223,26 +256,26 @@ impl<K: Kind> Memory<K> {
         self.trouble = Some(Trouble { error, count, until: now.mono.plus(wait), of_look });
     }
 
-    fn fold_create(&mut self, attempt: i64, outcome: Outcome, now: Now) {
+    fn fold_create(&mut self, call: &Create<K::Request>, outcome: Outcome, now: Now) {
         // Sent or not, it may not be sent without looking a second time.
         self.fresh = None;
-        match outcome {
+        let says = match outcome {
             Outcome::Created(id) => {
                 self.known.insert(id.clone(), now.mono);
-                self.answer = Some(Answer::Made { attempt, id });
+                Says::Made(id)
             }
-            Outcome::Failed(error) if error.is_refusal() => {
-                self.answer = Some(Answer::Refused { attempt, error });
-            }
+            Outcome::Failed(error) if error.is_refusal() => Says::Refused(error),
             Outcome::Failed(error) => {
                 let token_spent = error.meaning == Meaning::TokenMismatch;
                 self.doubt = Some(now.mono);
                 // The window begins with the first list that is begun from now on; the old one is over.
-                self.window = token_spent.then_some(Window { attempt, begun: now.mono, token_spent });
+                self.window = token_spent.then_some(Window { turn: call.turn, begun: now.mono, token_spent });
                 self.trouble = None;
+                return;
             }
-            _ => self.answer = Some(Answer::Withheld { attempt }),
-        }
+            Outcome::Withheld | Outcome::Written(_) | Outcome::Conflict | Outcome::Done => Says::Withheld,
+        };
+        self.answer = Some(Answer { token: call.token.clone(), turn: call.turn, says });
     }
 
     fn accept_tags(&mut self, id: &CloudId, taken_over: bool, now: Now) {

@@ -8,14 +8,19 @@
 //! quiescence, two while one replaces the other, none after its deletion. The protocol that gives this is in
 //! `docs/adr/0001-exactly-once.md`; the model in `tests/model.rs` runs this very code.
 //!
-//! Reading order: this file, [`record`](self::Record), `plan.rs`, `resolve.rs`, `memory.rs`, `delete.rs`, `speak.rs`.
+//! Reading order: this file, `plan.rs` (a pass), `steady.rs` (a resource and its spec), `resolve.rs` (an operation whose
+//! outcome is not known), `sight.rs` (what can be believed), `remove.rs` and `delete.rs` (the end), `memory.rs` (what a
+//! process knows beyond the status), `speak.rs` (reasons and conditions).
 
 mod delete;
 pub mod identity;
 mod memory;
 mod plan;
+mod remove;
 mod resolve;
+mod sight;
 mod speak;
+mod steady;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -54,12 +59,17 @@ pub trait Kind: 'static {
     /// When the cloud will delete it.
     fn expiration(view: &Self::View) -> Option<Timestamp>;
 
+    /// The same text for the same request, in every process of one version.
+    fn fingerprint(request: &Self::Request) -> String;
     /// Names of the secrets whose values the call carries.
     fn secrets(request: &Self::Request) -> &[String];
     /// Whether the difference needs a second resource that replaces the first.
     fn replaces(wanted: &Self::Request, applied: &Self::Request) -> bool;
     /// Whether the difference can be applied in place.
     fn updates(wanted: &Self::Request, applied: &Self::Request) -> bool;
+    /// Whether the cloud shows, in a field that can be changed in place, something else than was applied. What the cloud
+    /// adds by itself is no drift.
+    fn drifted(applied: &Self::Request, view: &Self::View) -> bool;
     /// `applied` after the fields that can be changed in place have been.
     fn updated(wanted: &Self::Request, applied: &Self::Request) -> Self::Request;
     /// `assumed`, corrected by what the cloud shows: what a resource was really made from.
@@ -98,6 +108,9 @@ pub struct Record<R> {
     pub current: Option<Owned<R>>,
     /// A resource that is being built to replace it.
     pub successor: Option<Owned<R>>,
+    /// Resources that were replaced or given up and are to be deleted: an ID is never forgotten before it is confirmed
+    /// gone, for a list may not show it yet.
+    pub retiring: Vec<CloudId>,
     /// Builds that failed.
     pub failed: Option<FailedBuilds>,
     /// A create call that was refused.
@@ -123,6 +136,7 @@ impl<R> Default for Record<R> {
             operation: None,
             current: None,
             successor: None,
+            retiring: Vec::new(),
             failed: None,
             refusal: None,
             last_rebuild: None,
@@ -134,11 +148,30 @@ impl<R> Default for Record<R> {
     }
 }
 
+impl<R> Operation<R> {
+    /// Which send of which attempt this is.
+    pub fn turn(&self) -> Turn {
+        Turn { attempt: self.attempt, send: self.sends }
+    }
+}
+
+/// A send of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// Attempt number.
+    pub attempt: i64,
+    /// Number of the send.
+    pub send: i64,
+}
+
 /// A create call whose outcome is not known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operation<R> {
     /// Attempt number, from 1.
     pub attempt: i64,
+    /// How many sends of the call were recorded, from 1. Every send is recorded first, so that any process that looks
+    /// for the resource knows that its window begins anew.
+    pub sends: i64,
     /// Its token.
     pub token: ClientToken,
     /// When it was recorded.
@@ -164,6 +197,8 @@ pub struct Owned<R> {
     pub secrets: Vec<SecretVersion>,
     /// Generation that the request was made from.
     pub generation: i64,
+    /// A change in place was begun and not yet confirmed: the cloud may have something else than `request`.
+    pub updating: bool,
 }
 
 /// Builds that failed, of one generation.
@@ -368,8 +403,8 @@ pub enum Effect<R> {
 /// A create call.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Create<R> {
-    /// Attempt.
-    pub attempt: i64,
+    /// Attempt and send.
+    pub turn: Turn,
     /// Token.
     pub token: ClientToken,
     /// What to ask for.
@@ -378,8 +413,8 @@ pub struct Create<R> {
     pub tags: BTreeMap<String, String>,
     /// The secrets must still be at these versions when their values are read.
     pub secrets: Vec<SecretVersion>,
-    /// Not to be sent after this instant.
-    pub not_after: Option<Mono>,
+    /// Not to be sent after this instant: a process that was held up must not send what it decided long ago.
+    pub not_after: Mono,
 }
 
 /// Why a resource is deleted.

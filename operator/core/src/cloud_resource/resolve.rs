@@ -5,10 +5,10 @@ use std::time::Duration;
 use eci_api::condition::Reason;
 
 use super::identity::attempt_of;
-use super::memory::Window;
+use super::memory::{LOST, Window};
 use super::plan::{Decision, Pass};
 use super::speak::{Progress, Situation};
-use super::{Create, Effect, Kind, Operation, Read};
+use super::{Create, Effect, Kind, Operation, Read, Turn};
 use crate::time::ago;
 
 impl<K: Kind> Pass<'_, K> {
@@ -25,15 +25,15 @@ impl<K: Kind> Pass<'_, K> {
             self.wake_in(Duration::from_secs(1));
             return self.unresolved("The lease is about to end; the next leader goes on.");
         }
-        if let Some(not_after) = self.fresh_until(operation.attempt) {
+        if let Some(not_after) = self.fresh_until(operation.turn()) {
             return match self.secrets_of(&operation.request) {
                 Err(Ok(plan)) => *plan,
                 // A secret that is gone by now is found out when its value is read: the call is then withheld.
-                _ => self.send(operation, Some(not_after)),
+                _ => self.send(operation, not_after),
             };
         }
-        if let Err(plan) = self.window_over(operation.attempt) {
-            return plan;
+        if let Err(plan) = self.window_over(operation.turn()) {
+            return *plan;
         }
         if !self.seen.object.live {
             return self.read(Read::Object);
@@ -50,7 +50,9 @@ impl<K: Kind> Pass<'_, K> {
             self.record.operation = None;
             return self.write();
         }
-        self.send(operation, None)
+        self.record.operation =
+            Some(Operation { sends: operation.sends.saturating_add(1), ..operation.clone() });
+        self.write()
     }
 
     /// The resource that this attempt made, if the list shows it.
@@ -70,22 +72,27 @@ impl<K: Kind> Pass<'_, K> {
 
     /// Until when the call may be sent without looking: this process recorded it, has not sent it, and holds the very
     /// copy that the recording returned.
-    fn fresh_until(&self, attempt: i64) -> Option<crate::time::Mono> {
+    fn fresh_until(&self, turn: Turn) -> Option<crate::time::Mono> {
         let fresh = self.memory.fresh.as_ref()?;
-        let same = fresh.attempt == attempt && fresh.resource_version == self.seen.object.resource_version;
+        let same = fresh.turn == turn && fresh.resource_version == self.seen.object.resource_version;
         let until = fresh.recorded.plus(self.limits.send_within);
         (same && self.seen.object.live && self.now.mono <= until).then_some(until)
     }
 
     /// Whether the operation was looked for during a whole window; else what to do until then.
-    pub(super) fn window_over(&mut self, attempt: i64) -> Result<(), Decision<K>> {
-        let since = self.memory.doubt.or(self.memory.born).unwrap_or(self.now.mono);
+    pub(super) fn window_over(&mut self, turn: Turn) -> Result<(), Box<Decision<K>>> {
+        let seen = if turn == LOST { self.memory.deleting_since } else { Some(self.memory.turn_since) };
+        let since = self.memory.doubt.max(seen).unwrap_or(self.now.mono);
         let Some(list) = self.seen.list.filter(|l| l.begun >= since) else {
-            return Err(self.await_list(since));
+            return Err(Box::new(self.await_list(since)));
         };
         let window = match self.memory.window {
-            Some(window) if window.begun >= since => window,
-            old => Window { attempt, begun: list.begun, token_spent: old.is_some_and(|w| w.token_spent) },
+            Some(window) if window.begun >= since && window.turn == turn => window,
+            old => Window {
+                turn,
+                begun: list.begun,
+                token_spent: old.is_some_and(|w| w.token_spent && w.turn == turn),
+            },
         };
         self.memory.window = Some(window);
         let end = window.begun.plus(self.limits.resolve_window);
@@ -93,29 +100,23 @@ impl<K: Kind> Pass<'_, K> {
             return Ok(());
         }
         if self.now.mono >= end {
-            return Err(self.await_list(end));
+            return Err(Box::new(self.await_list(end)));
         }
         let left = end.since(self.now.mono);
         self.wake_in(left);
         // No countdown in the message: it would be a status write per pass.
-        Err(self.unresolved(
-            "A create call got no clear answer, or the operator restarted during it. The operator looks for its resource for a while before it sends the same call again, so that nothing is billed twice.",
-        ))
+        Err(Box::new(self.unresolved("A create call got no clear answer, or the operator restarted during it. The operator looks for its resource for a while before it sends the same call again, so that nothing is billed twice.")))
     }
 
     fn unresolved(&mut self, message: &str) -> Decision<K> {
         self.busy();
         let usable = self.record.usable;
-        self.rest(Situation::new(usable, Reason::Resolving, Progress::Reconciling, message))
+        self.rest(&Situation::new(usable, Reason::Resolving, Progress::Reconciling, message))
     }
 
-    fn send(
-        &mut self,
-        operation: &Operation<K::Request>,
-        not_after: Option<crate::time::Mono>,
-    ) -> Decision<K> {
+    fn send(&mut self, operation: &Operation<K::Request>, not_after: crate::time::Mono) -> Decision<K> {
         self.act(Effect::Create(Box::new(Create {
-            attempt: operation.attempt,
+            turn: operation.turn(),
             token: operation.token.clone(),
             request: operation.request.clone(),
             tags: self.seen.object.owner.tags(operation.attempt),

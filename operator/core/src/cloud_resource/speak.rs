@@ -154,7 +154,7 @@ impl Situation {
             Progress::Stalled => all.push(also(ConditionType::Stalled)),
             Progress::Updating => all.push(also(ConditionType::Updating)),
             Progress::Rolling => {
-                all.extend([also(ConditionType::Reconciling), also(ConditionType::Updating)])
+                all.extend([also(ConditionType::Reconciling), also(ConditionType::Updating)]);
             }
             Progress::Paused => all.push(also(ConditionType::Paused)),
         }

@@ -1,0 +1,63 @@
+//! Invariants over what a pass saw and what it decided: the linter that every test runs after every pass.
+
+use crate::cloud::CloudId;
+use crate::cloud_resource::{DeleteReason, Effect, Kind, Next, Object, Plan, Record};
+
+/// Says which law a plan breaks, if any.
+///
+/// `before` is the record of the copy that the pass saw, `owned` whether it belongs to this very object.
+pub fn check<K: Kind>(
+    object: &Object,
+    before: &Record<K::Request>,
+    plan: &Plan<K::Request>,
+) -> Result<(), String> {
+    let owned = before.owner_uid.as_ref().is_none_or(|uid| *uid == object.owner.uid);
+    let last_attempt = if owned { before.last_attempt } else { 0 };
+    if plan.record.last_attempt < last_attempt {
+        return Err(format!("lastAttempt falls from {last_attempt} to {}", plan.record.last_attempt));
+    }
+    let Next::Do(effect) = &plan.next else { return Ok(()) };
+    let living = [&before.current, &before.successor];
+    let is_ours = |id: &CloudId| owned && living.iter().any(|o| o.as_ref().is_some_and(|o| o.id == *id));
+    match effect {
+        Effect::Create(_) if object.deleting => {
+            Err("a create call for an object that is being deleted".into())
+        }
+        Effect::Create(_) if !object.live => Err("a create call on the word of a watch copy".into()),
+        Effect::Create(_) if !object.has_finalizer => Err("a create call without a finalizer".into()),
+        Effect::Create(call) => match before.operation.as_ref().filter(|_| owned) {
+            None => Err("a create call that was not recorded".into()),
+            Some(op) if op.turn() != call.turn || op.token != call.token || op.request != call.request => {
+                Err("a create call that differs from the recorded one".into())
+            }
+            Some(_) if object.owner.tags(call.turn.attempt) != call.tags => {
+                Err("tags of another object or attempt".into())
+            }
+            Some(_) => Ok(()),
+        },
+        Effect::Delete { id, why: DeleteReason::Superseded } if is_ours(id) => {
+            Err(format!("{id} is in use and would be deleted"))
+        }
+        Effect::Delete { id, why: DeleteReason::Superseded }
+            if !object.live && !before.retiring.contains(id) =>
+        {
+            Err("a resource would be deleted on the word of a watch copy".into())
+        }
+        Effect::Write(record) => {
+            let unresolved = before.operation.as_ref().filter(|_| owned);
+            match (unresolved, &record.operation) {
+                (Some(old), Some(new)) if old.attempt != new.attempt => {
+                    Err("an unresolved operation would be overwritten by another".into())
+                }
+                (None, Some(new)) if new.attempt <= last_attempt => {
+                    Err("an attempt would be used twice".into())
+                }
+                _ => Ok(()),
+            }
+        }
+        Effect::RemoveFinalizer if !object.deleting => {
+            Err("the finalizer of a living object would go".into())
+        }
+        _ => Ok(()),
+    }
+}

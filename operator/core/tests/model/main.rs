@@ -1,0 +1,196 @@
+//! Exactly once, as a model: the production decision, run by up to two operators against a cloud that loses answers,
+//! lags and forgets, while people edit, rotate, restore and delete. `ECI_MODEL_SEEDS` sets how many seeds are run.
+
+#![allow(unreachable_pub, reason = "a test binary has no outside")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod cloud;
+mod world;
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestError, TestRunner};
+use proptest_state_machine::ReferenceStateMachine;
+
+use cloud::Unknowns;
+use world::{Fault, Sabotage, World};
+
+/// Something that happens.
+#[derive(Clone, Debug)]
+enum Event {
+    Step(usize, Fault),
+    Work(usize, u8, Fault),
+    Watch(usize, usize),
+    Poll(usize),
+    Wait(u64),
+    EditImage(u8),
+    EditInPlace(u8),
+    RotateSecret,
+    Suspend(bool),
+    Ask(u8),
+    Crash(usize, u8),
+    Restore(usize),
+    Wipe,
+    FailBuilds(u8),
+    Vanish,
+    Delete,
+    Create,
+}
+
+fn fault() -> impl Strategy<Value = Fault> {
+    prop_oneof![
+        5 => Just(Fault::None),
+        1 => Just(Fault::LostBefore),
+        2 => Just(Fault::LostAfter),
+        1 => Just(Fault::Late),
+        1 => (0..5_u8).prop_map(Fault::Refused),
+        1 => Just(Fault::NotSent),
+    ]
+}
+
+fn unknowns() -> impl Strategy<Value = Unknowns> {
+    let seconds = Duration::from_secs;
+    let lives = prop::sample::select(vec![seconds(0), seconds(120), seconds(7 * 86_400)]);
+    let lags = prop::sample::select(vec![seconds(0), seconds(20), seconds(200), seconds(900)]);
+    let looks = prop::sample::select(vec![seconds(0), seconds(10), seconds(45)]);
+    (lives, lags, looks, any::<bool>(), any::<bool>()).prop_map(|(token_life, list_lag, look_lag, a, b)| {
+        Unknowns {
+            token_life,
+            mismatch_is_error: a,
+            list_lag,
+            look_lag,
+            delete_unknown_is_error: b,
+            late_effect: Duration::from_secs(15),
+        }
+    })
+}
+
+/// What can happen does not depend on what did: the reference has no state but the count.
+struct Story;
+
+impl ReferenceStateMachine for Story {
+    type State = Unknowns;
+    type Transition = Event;
+
+    fn init_state() -> BoxedStrategy<Unknowns> {
+        unknowns().boxed()
+    }
+
+    fn transitions(_: &Unknowns) -> BoxedStrategy<Event> {
+        let process = || 0..2_usize;
+        let waits = prop::sample::select(vec![1_u64, 5, 9, 31, 61, 150, 301, 1_900]);
+        prop_oneof![
+            12 => (process(), fault()).prop_map(|(p, f)| Event::Step(p, f)),
+            10 => (process(), 1..8_u8, fault()).prop_map(|(p, n, f)| Event::Work(p, n, f)),
+            4 => (process(), 0..4_usize).prop_map(|(p, age)| Event::Watch(p, age)),
+            4 => process().prop_map(Event::Poll),
+            8 => waits.prop_map(Event::Wait),
+            2 => (1..3_u8).prop_map(Event::EditImage),
+            1 => (1..3_u8).prop_map(Event::EditInPlace),
+            1 => Just(Event::RotateSecret),
+            1 => any::<bool>().prop_map(Event::Suspend),
+            1 => any::<u8>().prop_map(Event::Ask),
+            3 => (process(), 0..2_u8).prop_map(|(p, canon)| Event::Crash(p, canon)),
+            1 => any::<usize>().prop_map(Event::Restore),
+            1 => Just(Event::Wipe),
+            1 => (1..3_u8).prop_map(Event::FailBuilds),
+            1 => Just(Event::Vanish),
+            2 => Just(Event::Delete),
+            2 => Just(Event::Create),
+        ]
+        .boxed()
+    }
+
+    fn apply(state: Unknowns, _: &Event) -> Unknowns {
+        state
+    }
+}
+
+fn happen(world: &mut World, event: &Event) -> Result<(), String> {
+    world.story.push(format!("{} {event:?}", world.now));
+    match *event {
+        Event::Step(p, fault) => drop(world.step(p, fault)?),
+        Event::Work(p, steps, fault) => {
+            world.watch(p, 0);
+            for _ in 0..steps * 2 {
+                if world.step(p, fault)?.is_some() {
+                    break;
+                }
+            }
+        }
+        Event::Watch(p, age) => world.watch(p, age),
+        Event::Poll(p) => world.poll(p),
+        Event::Wait(seconds) => world.advance(Duration::from_secs(seconds)),
+        Event::EditImage(image) => world.edit(|s| s.request.image = image),
+        Event::EditInPlace(keep) => world.edit(|s| s.request.keep = keep),
+        Event::RotateSecret => world.rotate_secret(),
+        Event::Suspend(suspend) => world.edit(|s| s.suspend = suspend),
+        Event::Ask(n) => world.change(|s| s.requested_at = Some(n.to_string())),
+        Event::Crash(p, canon) => world.crash(p, canon),
+        Event::Restore(choice) => world.restore(choice),
+        Event::Wipe => world.wipe(),
+        Event::FailBuilds(n) => world.cloud.failing_builds = n,
+        Event::Vanish => world.vanish(),
+        Event::Delete => world.delete_object(),
+        Event::Create => world.create_object(),
+    }
+    world.always()
+}
+
+fn run(unknowns: &Unknowns, events: &[Event], sabotage: Sabotage) -> Result<(), String> {
+    let mut world = World::new(unknowns.clone(), sabotage);
+    let result = events
+        .iter()
+        .try_for_each(|event| happen(&mut world, event))
+        .and_then(|()| world.settle())
+        .and_then(|()| world.always());
+    result.map_err(|why| format!("{why}\n{}", world.story.join("\n")))
+}
+
+fn explore(cases: u32, sabotage: Sabotage, persist: bool) -> Result<(), String> {
+    let mut config =
+        Config { cases, max_shrink_iters: 4_000, failure_persistence: None, ..Config::default() };
+    if persist {
+        config.failure_persistence =
+            Some(Box::new(proptest::test_runner::FileFailurePersistence::WithSource("proptest-regressions")));
+        config.source_file = Some(file!());
+    }
+    let told = TestRunner::new(config).run(&Story::sequential_strategy(1..80), |(unknowns, events, told)| {
+        // The shrinker drops what was never told.
+        let tell = |n| told.iter().for_each(|c| c.store(n, std::sync::atomic::Ordering::SeqCst));
+        tell(events.len());
+        run(&unknowns, &events, sabotage).map_err(|_| TestCaseError::fail("see the story"))
+    });
+    match told {
+        // The smallest story that fails, told from its beginning.
+        Err(TestError::Fail(_, (unknowns, events, _))) => {
+            let why = run(&unknowns, &events, sabotage).expect_err("the same story fails again");
+            Err(format!("{why}\n{unknowns:?}\n{events:?}"))
+        }
+        other => other.map_err(|e| e.to_string()),
+    }
+}
+
+fn seeds() -> u32 {
+    std::env::var("ECI_MODEL_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(2_000)
+}
+
+#[test]
+fn one_object_has_one_resource_after_quiescence_and_none_after_its_deletion() {
+    let cases = seeds();
+    if let Err(story) = explore(cases, Sabotage::None, true) {
+        panic!("{story}");
+    }
+    println!("model: {cases} seeds, 0 duplicates that stay, 0 orphans, 0 stuck");
+}
+
+#[test]
+fn a_protocol_that_is_broken_on_purpose_is_caught() {
+    for sabotage in
+        [Sabotage::SendThenRecord, Sabotage::NoWindow, Sabotage::FreshTokens, Sabotage::HastyFinalizer]
+    {
+        let story = explore(20_000, sabotage, false).expect_err(&format!("{sabotage:?} was not noticed"));
+        println!("{sabotage:?} caught: {}", story.lines().next().unwrap_or_default());
+    }
+}
