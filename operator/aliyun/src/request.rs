@@ -7,8 +7,8 @@ use eci_core::cloud::{ClientToken, CloudId, CreateImageCache, PAGE_SIZE, PageTok
 
 use crate::encode::Params;
 
-/// Kind of resource in the tag actions.
-const RESOURCE_TYPE: &str = "imagecache";
+/// Kind of resource in the tag actions, as the documentation of TagResources spells it.
+const RESOURCE_TYPE: &str = "ImageCache";
 
 /// Parameters of CreateImageCache.
 pub fn create_image_cache(region: &str, call: &CreateImageCache) -> Params {
@@ -199,7 +199,7 @@ mod tests {
             [
                 "RegionId=cn-hangzhou",
                 "ResourceId.1=imc-1",
-                "ResourceType=imagecache",
+                "ResourceType=ImageCache",
                 "Tag.1.Key=k",
                 "Tag.1.Value=v"
             ]
@@ -209,7 +209,7 @@ mod tests {
             [
                 "RegionId=cn-hangzhou",
                 "ResourceId.1=imc-1",
-                "ResourceType=imagecache",
+                "ResourceType=ImageCache",
                 "TagKey.1=a",
                 "TagKey.2=b"
             ]
