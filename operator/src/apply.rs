@@ -60,6 +60,10 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
         };
         self.gate(&copy.key, Moment::After, step)?;
         tracing::debug!(step, ?outcome, "applied");
+        if let (Effect::Update { .. } | Effect::Retag { .. }, Outcome::Done) = (effect, &outcome) {
+            // The list at hand is of before; the object is nudged by one that is not.
+            self.observer.await_list(&copy.key, &entry.uid, self.clock.now().mono);
+        }
         if let (Effect::Delete { id, why: DeleteReason::Superseded }, Outcome::Done) = (effect, &outcome) {
             self.reporter.superseded(&copy.object, id).await;
         }

@@ -306,3 +306,6 @@ async fn list_all<K: Managed, C: Cloud>(
     }
     Err(broken(format!("the list has more than {MAX_PAGES} pages")))
 }
+
+#[cfg(test)]
+mod tests;
