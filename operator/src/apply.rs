@@ -8,7 +8,7 @@ use eci_core::pull_secret::PullSecret;
 use kube::{Resource as _, ResourceExt as _};
 use serde_json::{Value, json};
 
-use crate::driver::{Copy, Driver, Entry, Failure, Moment};
+use crate::driver::{Driver, Entry, Failure, Moment, ObjectCopy};
 use crate::kind::{Key, Managed};
 use crate::kubernetes::KubeError;
 use crate::patch;
@@ -19,7 +19,7 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
         &self,
         effect: &Effect<K::Request>,
         view: Option<&K::View>,
-        copy: &mut Copy<K>,
+        copy: &mut ObjectCopy<K>,
         entry: &mut Entry<K>,
     ) -> Result<bool, Failure> {
         let step = name(effect);
@@ -78,7 +78,7 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
         &self,
         plan: &Plan<K::Request>,
         view: Option<&K::View>,
-        copy: &mut Copy<K>,
+        copy: &mut ObjectCopy<K>,
         entry: &mut Entry<K>,
     ) -> Result<bool, Failure> {
         let expects = plan.record.current.as_ref().filter(|_| plan.record.seen && plan.record.usable);
@@ -106,7 +106,7 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
     async fn write_status(
         &self,
         difference: &Value,
-        copy: &mut Copy<K>,
+        copy: &mut ObjectCopy<K>,
         entry: &mut Entry<K>,
     ) -> Result<Outcome, KubeError> {
         let patch = patch::status(difference, &copy.version());
@@ -208,7 +208,7 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
 /// Takes over the copy that a write returned.
 fn adopt<K: Managed>(
     written: Result<K::Object, KubeError>,
-    copy: &mut Copy<K>,
+    copy: &mut ObjectCopy<K>,
     entry: &mut Entry<K>,
 ) -> Result<Outcome, KubeError> {
     match written {

@@ -144,14 +144,14 @@ pub struct ReconcileError {
 }
 
 /// A copy of the object, and what is known of it beyond the copy.
-pub(crate) struct Copy<K: Managed> {
+pub(crate) struct ObjectCopy<K: Managed> {
     pub(crate) key: Key,
     pub(crate) object: K::Object,
     /// Whether it is from a GET or a write of this reconcile.
     pub(crate) live: bool,
 }
 
-impl<K: Managed> Copy<K> {
+impl<K: Managed> ObjectCopy<K> {
     pub(crate) fn version(&self) -> String {
         self.object.resource_version().unwrap_or_default()
     }
@@ -187,7 +187,7 @@ impl<K: Managed> Entry<K> {
     }
 
     /// Whether the copy is certainly older than what this process wrote: planning on it could only end in a conflict.
-    fn outdates(&self, copy: &Copy<K>) -> bool {
+    fn outdates(&self, copy: &ObjectCopy<K>) -> bool {
         let number = |version: &str| version.parse::<u64>().ok();
         let written = self.written.as_deref().and_then(number);
         written.zip(number(&copy.version())).is_some_and(|(written, copy)| copy < written)
@@ -250,7 +250,7 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
 
     /// Reconciles an object, of which `object` is any copy. Never to be called twice at once for one object.
     pub async fn reconcile(&self, object: &K::Object) -> Result<Verdict, ReconcileError> {
-        let copy = Copy { key: Key::of(object), object: object.clone(), live: false };
+        let copy = ObjectCopy { key: Key::of(object), object: object.clone(), live: false };
         let (key, uid) = (copy.key.clone(), uid_of(object));
         let span =
             tracing::info_span!("reconcile", kind = K::NOUN, namespace = key.namespace, name = key.name, uid);
@@ -295,7 +295,7 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
         self.observer.retain(exists);
     }
 
-    async fn passes(&self, mut copy: Copy<K>, entry: &mut Entry<K>) -> Result<Verdict, Failure> {
+    async fn passes(&self, mut copy: ObjectCopy<K>, entry: &mut Entry<K>) -> Result<Verdict, Failure> {
         let mut secrets = None;
         // Kept until the end: from the record of a create call to its answer.
         let mut turns = Turns::default();
@@ -394,7 +394,7 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
     }
 
     /// Replaces the copy by a live one; `false` when the object is gone (an object of the same name is another).
-    pub(crate) async fn refresh(&self, copy: &mut Copy<K>, uid: &str) -> Result<bool, KubeError> {
+    pub(crate) async fn refresh(&self, copy: &mut ObjectCopy<K>, uid: &str) -> Result<bool, KubeError> {
         match self.objects.get::<K>(&copy.key).await? {
             Some(object) if uid_of(&object) == uid => {
                 copy.object = object;
@@ -412,7 +412,7 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
         }
     }
 
-    fn object(&self, copy: &Copy<K>) -> Object {
+    fn object(&self, copy: &ObjectCopy<K>) -> Object {
         Object {
             owner: Owner {
                 cluster: self.settings.cluster.clone(),

@@ -75,7 +75,7 @@ impl Reporter {
         if headline(before).0 == line {
             return;
         }
-        tracing::info!(ready = line.ready, reason = line.reason, message, "object changed");
+        tracing::info!(ready = line.ready, reason = line.reason, why = message, "object changed");
         let calm = CALM.iter().any(|r| r.as_str() == line.reason);
         let type_ = if calm { EventType::Normal } else { EventType::Warning };
         self.publish(object, type_, line.reason, "Reconcile", message).await;

@@ -12,7 +12,7 @@ use eci_core::cloud_resource::Limits;
 use eci_core::image_cache::ImageCacheKind;
 use kube::Client;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::watch::{self, error::RecvError};
 use tokio::task::JoinSet;
 
 use crate::admin::Admin;
@@ -25,7 +25,7 @@ use crate::kubernetes::Objects;
 use crate::metered::{CallLimits, Metered};
 use crate::metrics::Metrics;
 use crate::nudge::Nudges;
-use crate::observe::{Intervals, Observer};
+use crate::observe::{Intervals, Observer, Sighting};
 use crate::report::Reporter;
 
 /// How long running work may take to end after a signal.
@@ -190,17 +190,20 @@ fn image_caches<C: Cloud>(
     tasks.spawn(async move {
         let filled = async {
             for watch in &mut watches {
-                // An error says that the controller ended, which ends the process.
-                let _ = watch.wait_for(|filled| *filled).await;
+                watch.wait_for(|filled| *filled).await?;
             }
             read.send_replace(true);
+            Ok::<_, RecvError>(())
         };
         let settled = async {
-            let _ = sighting.wait_for(crate::observe::Sighting::is_settled).await;
+            sighting.wait_for(Sighting::is_settled).await?;
             asked.send_replace(true);
+            Ok(())
         };
-        let _ = tokio::join!(filled, settled);
-        tracing::info!("ready");
+        // An error says that a task ended, which ends the process.
+        if tokio::try_join!(filled, settled).is_ok() {
+            tracing::info!("ready");
+        }
         let _ = stopping.wait_for(|stop| *stop).await;
         "readiness"
     });
