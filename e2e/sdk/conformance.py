@@ -395,6 +395,75 @@ def check_credentials(bench):
         yield f"signature {scheme}: a key without permission is refused"
 
 
+def check_same_request(bench):
+    """One call of each action with all that both the SDK and the operator's client can say.
+
+    The Rust half (e2e/tests/sdk) sends the same calls with the client afterwards, and compares what the simulator
+    decoded of both. It expects this group to be the last that ran.
+    """
+    client = bench.client()
+    acr = models.CreateImageCacheRequestAcrRegistryInfo(
+        instance_id="cri-1",
+        instance_name="team",
+        region_id="cn-beijing",
+        domain=["a.example.com", "b.example.com"],
+        arn_service="acs:ram::1:role/x",
+        arn_user="acs:ram::2:role/y",
+    )
+    pairs = [("empty", ""), ("k/x", "v +&=%"), ("team", "a"), ("ünï", "中")]
+    image_cache_id = create(
+        client,
+        name="a b+ü/%7E*~",
+        token="create-everything",
+        eip_instance_id="eip-1",
+        resource_group_id="rg-1",
+        flash=True,
+        flash_copy_count=3,
+        acr_registry_info=[acr],
+        tag=[models.CreateImageCacheRequestTag(key=key, value=value) for key, value in pairs],
+    ).image_cache_id
+    for number in range(20):
+        request = models.CreateImageCacheRequest(
+            region_id=REGION,
+            image_cache_name="little",
+            client_token=f"create-{number}",
+            image=["mirror.example.com/a:1"],
+            image_cache_size=20,
+            flash=False,
+            tag=[models.CreateImageCacheRequestTag(key="team", value="a")],
+        )
+        client.create_image_cache_with_options(request, options())
+    yield "create, with everything on and with little"
+
+    team = [models.DescribeImageCachesRequestTag(key="team", value="a")]
+    token = describe(client, tag=team, limit=20).next_token
+    expect(len(describe(client, tag=team, limit=20, next_token=token).image_caches), 1, "caches on the second page")
+    bench.advance(BUILD)
+    (cache,) = describe(client, image_cache_id=image_cache_id, limit=20).image_caches
+    expect(cache.status, "Ready", "status")
+    yield "describe by tags in pages, and by ID"
+
+    resource = {"region_id": REGION, "resource_type": "ImageCache", "resource_id": [image_cache_id]}
+    tags = [models.TagResourcesRequestTag(key=key, value=value) for key, value in [("a/b", "1 +"), ("z", "")]]
+    client.tag_resources_with_options(models.TagResourcesRequest(tag=tags, **resource), options())
+    keys = ["a/b", "z"]
+    client.untag_resources_with_options(models.UntagResourcesRequest(tag_key=keys, **resource), options())
+    update(
+        client,
+        image_cache_id,
+        client_token="update-1",
+        retention_days=9,
+        elimination_strategy="",
+        standard_copy_count=4,
+        flash_copy_count=5,
+        resource_group_id="rg-2",
+        tag=[models.UpdateImageCacheRequestTag(key="k", value="v")],
+    )
+    usage(client)
+    delete(client, image_cache_id, token="delete-1")
+    yield "tag, untag, update, usage and delete"
+
+
 GROUPS = {
     "create": check_create,
     "life": check_life,
@@ -403,6 +472,7 @@ GROUPS = {
     "account": check_account,
     "errors": check_errors,
     "credentials": check_credentials,
+    "same-request": check_same_request,
 }
 
 
