@@ -1,3 +1,7 @@
 //! Control plane, scenarios and end-to-end tests.
 
+pub mod demo;
+pub mod eventually;
+pub mod stack;
 pub mod testbed;
+pub mod up;

@@ -7,8 +7,9 @@ pub(crate) enum BedTask {
     /// Start a test bed that outlives this command
     ///
     /// Starts etcd, kube-apiserver, kube-controller-manager, kube-scheduler and kwok on free ports of 127.0.0.1, with
-    /// two regular nodes and a virtual one, and prints the kubeconfig and the log directory. The first run builds the
-    /// programs from source, which takes about ten minutes; see `tools`.
+    /// two regular nodes and a virtual one, installs the charts, starts the simulated cloud and the operator, and prints
+    /// the kubeconfig and the log directory. The first run builds the programs from source, which takes about ten
+    /// minutes; see `tools`.
     Up(UpArgs),
 
     /// Stop a test bed and remove everything it left

@@ -1,17 +1,33 @@
 //! The test tiers, cheapest first. To add one, add a row.
 
+use std::env;
+use std::process::{Command, Stdio};
+
+use anyhow::bail;
+
 /// A set of commands that prove something together.
 pub(crate) struct Tier {
     pub(crate) name: &'static str,
     pub(crate) proves: &'static str,
+    /// Whether it can run on this machine; an error when it cannot and has to.
+    pub(crate) readiness: fn() -> anyhow::Result<Readiness>,
     /// Programs with their arguments, run in order in the root of the repository. `cargo` is the running one.
     pub(crate) commands: &'static [&'static [&'static str]],
+}
+
+/// Whether a tier can run.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Readiness {
+    Ready,
+    /// It is skipped, and says why.
+    Skip(&'static str),
 }
 
 pub(crate) const TIERS: &[Tier] = &[
     Tier {
         name: "lint",
         proves: "the code is formatted and has no compiler or clippy warning",
+        readiness: always,
         commands: &[
             &["cargo", "fmt", "--all", "--check"],
             &["cargo", "clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
@@ -20,11 +36,46 @@ pub(crate) const TIERS: &[Tier] = &[
     Tier {
         name: "unit",
         proves: "decisions, wire format and simulator are right, without Kubernetes",
+        readiness: always,
         commands: &[&["cargo", "test", "--workspace", "--exclude", "eci-e2e"]],
+    },
+    Tier {
+        name: "sdk",
+        proves: "the vendor's official SDK, the simulator and our client understand each other (needs Python)",
+        readiness: with_python,
+        commands: &[
+            &["cargo", "build", "--package", "eci-sim"],
+            &["cargo", "test", "--package", "eci-e2e", "--test", "sdk"],
+        ],
     },
     Tier {
         name: "e2e",
         proves: "it works on a real API server with a scheduler, controllers and simulated nodes",
+        readiness: always,
         commands: &[&["cargo", "test", "--package", "eci-e2e"]],
     },
 ];
+
+#[expect(clippy::unnecessary_wraps, reason = "one of the readiness functions")]
+fn always() -> anyhow::Result<Readiness> {
+    Ok(Readiness::Ready)
+}
+
+/// Whether Python can make virtual environments. CI sets `ECI_REQUIRE_SDK=1`, so that nothing is skipped there.
+fn with_python() -> anyhow::Result<Readiness> {
+    const MISSING: &str =
+        "no python3 with the modules venv and ensurepip; install them (on Debian: python3-venv)";
+    let mut python = Command::new("python3");
+    python
+        .args(["-c", "import venv, ensurepip"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    if python.status().is_ok_and(|status| status.success()) {
+        return Ok(Readiness::Ready);
+    }
+    if env::var_os("ECI_REQUIRE_SDK").is_some_and(|value| value == "1") {
+        bail!("{MISSING}. It is not skipped because ECI_REQUIRE_SDK=1");
+    }
+    Ok(Readiness::Skip(MISSING))
+}

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
-use eci_e2e::testbed::beds::{self, Bed, Down, Up};
+use eci_e2e::testbed::beds::{self, Bed, Down};
 use eci_e2e::testbed::{Binaries, ControlPlane, Tool};
+use eci_e2e::up::Up;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 // One definition of the arguments: xtask parses and explains them, this binary parses them again.
@@ -39,31 +40,34 @@ async fn main() -> ExitCode {
 
 async fn up(args: &UpArgs) -> anyhow::Result<()> {
     let name = &args.name;
-    if args.foreground {
-        let (bed, plane) = beds::up_attached(name).await?;
-        let Some(plane) = plane else {
+    let (owned, stack) = match eci_e2e::up::up(name).await? {
+        Up::Running(bed) if args.foreground => {
             anyhow::bail!("test bed `{name}` is already running: KUBECONFIG={}", bed.kubeconfig.display());
-        };
+        }
+        Up::Running(bed) => {
+            println!("test bed `{name}` is already running");
+            show(&bed);
+            return Ok(());
+        }
+        Up::Started(owned, stack) => (owned, *stack),
+    };
+    let bed = owned.bed.clone();
+    if args.foreground {
         // Before anybody is told that Ctrl-C is the way out.
         let interrupt = signal(SignalKind::interrupt()).context("cannot listen for Ctrl-C")?;
         println!("test bed `{name}` is up until Ctrl-C");
         show(&bed);
-        let result = run_until_stopped(&plane, interrupt).await;
-        plane.shutdown();
-        beds::down(name).await?;
+        let result = run_until_stopped(stack.plane(), interrupt).await;
+        drop(stack);
+        owned.remove().await?;
         return result;
     }
-    match beds::up(name).await? {
-        Up::Started(bed) => {
-            println!("test bed `{name}` is up");
-            show(&bed);
-            println!("  stop it with  cargo xtask down --name {name}");
-        }
-        Up::AlreadyRunning(bed) => {
-            println!("test bed `{name}` is already running");
-            show(&bed);
-        }
-    }
+    println!("test bed `{name}` is up");
+    show(&bed);
+    println!("  cloud         {} (simulated; admin API under /_sim/)", stack.sim_url());
+    println!("  stop it with  cargo xtask down --name {name}");
+    let (plane, others) = stack.into_parts();
+    owned.keep(plane, others)?;
     Ok(())
 }
 

@@ -16,6 +16,7 @@ use super::components::log_dir;
 use super::control_plane::{ControlPlane, StartOptions, kubeconfig_path};
 use super::error::Error;
 use super::identity::Identity;
+use super::process::Process;
 use super::provision::provision;
 
 const STATE_FILE: &str = "state.json";
@@ -49,13 +50,21 @@ pub struct Bed {
     pub logs: PathBuf,
 }
 
-/// What `up` found or made.
+/// What a claim of a name found or made.
 #[derive(Debug)]
-pub enum Up {
-    /// It runs since now.
-    Started(Bed),
+pub enum Claim {
+    /// It runs since now, and ends with this process unless it is kept.
+    Mine(Owned, ControlPlane),
     /// It was there, and whole.
-    AlreadyRunning(Bed),
+    Running(Bed),
+}
+
+/// A bed of this process.
+#[derive(Debug)]
+pub struct Owned {
+    /// Where it is.
+    pub bed: Bed,
+    dir: PathBuf,
 }
 
 /// What became of a bed at `down`.
@@ -67,25 +76,45 @@ pub enum Down {
     Unknown,
 }
 
-/// Starts a bed with everything in it, unless it runs already. What is left of one whose processes have all ended
-/// (after a restart of the machine) is replaced; one of which a part runs is an error.
-pub async fn up(name: &str) -> Result<Up, Error> {
+/// Starts a bed's control plane, unless the bed runs already. What is left of one whose processes have all ended (after a
+/// restart of the machine) is replaced; one of which a part runs is an error.
+pub async fn claim(name: &str) -> Result<Claim, Error> {
     let (bed, _lock) = match prepare(name)? {
-        Prepared::Running(bed) => return Ok(Up::AlreadyRunning(bed)),
+        Prepared::Running(bed) => return Ok(Claim::Running(bed)),
         Prepared::Empty(bed, lock) => (bed, lock),
     };
-    start(&bed).await?.detach()?;
-    Ok(Up::Started(bed))
+    let dir = beds_dir()?.join(&bed.name);
+    let options = StartOptions { dir: Some(dir.clone()), ..StartOptions::default() };
+    let plane = ControlPlane::start(options).await?;
+    provision(&plane).await?;
+    let owned = Owned { bed, dir };
+    owned.record(&plane, &[])?;
+    Ok(Claim::Mine(owned, plane))
 }
 
-/// As [`up`], but the bed ends with the returned control plane; None if the bed runs already.
-pub async fn up_attached(name: &str) -> Result<(Bed, Option<ControlPlane>), Error> {
-    match prepare(name)? {
-        Prepared::Running(bed) => Ok((bed, None)),
-        Prepared::Empty(bed, _lock) => {
-            let plane = start(&bed).await?;
-            Ok((bed, Some(plane)))
-        }
+impl Owned {
+    /// Writes down which processes belong to the bed, so that `down` finds them.
+    pub fn record(&self, plane: &ControlPlane, others: &[&Process]) -> Result<(), Error> {
+        let others = others.iter().filter_map(|p| Some((p.name().to_owned(), p.identity()?)));
+        let processes = plane.identities().into_iter().chain(others);
+        let processes = processes.map(|(name, identity)| Recorded { name, identity }).collect();
+        let path = self.dir.join(STATE_FILE);
+        let text = serde_json::to_string_pretty(&State { processes })
+            .map_err(|error| Error::State { path: path.clone(), why: error.to_string() })?;
+        write_private(&path, &text)
+    }
+
+    /// Lets every process outlive this one.
+    pub fn keep(self, plane: ControlPlane, others: Vec<Process>) -> Result<Bed, Error> {
+        self.record(&plane, &others.iter().collect::<Vec<_>>())?;
+        others.iter().try_for_each(Process::detach)?;
+        plane.detach()?;
+        Ok(self.bed)
+    }
+
+    /// Removes what is left of the bed, whose processes have ended.
+    pub async fn remove(self) -> Result<(), Error> {
+        down(&self.bed.name).await.map(drop)
     }
 }
 
@@ -149,20 +178,6 @@ fn prepare(name: &str) -> Result<Prepared, Error> {
     remove(&dir)?;
     fs::create_dir_all(&dir).map_err(Error::io("create", &dir))?;
     Ok(Prepared::Empty(bed, lock))
-}
-
-async fn start(bed: &Bed) -> Result<ControlPlane, Error> {
-    let dir = beds_dir()?.join(&bed.name);
-    let options = StartOptions { dir: Some(dir.clone()), ..StartOptions::default() };
-    let plane = ControlPlane::start(options).await?;
-    provision(&plane).await?;
-    let processes =
-        plane.identities().into_iter().map(|(name, identity)| Recorded { name, identity }).collect();
-    let path = dir.join(STATE_FILE);
-    let text = serde_json::to_string_pretty(&State { processes })
-        .map_err(|error| Error::State { path: path.clone(), why: error.to_string() })?;
-    write_private(&path, &text)?;
-    Ok(plane)
 }
 
 /// Nothing when there is no state file: an `up` that did not get so far left no process either.

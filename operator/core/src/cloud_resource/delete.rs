@@ -19,6 +19,9 @@ impl<K: Kind> Pass<'_, K> {
             let message = "Nothing of ours is left.";
             return self.rest(&Situation::new(false, Reason::Deleting, Progress::Reconciling, message));
         }
+        if let Some(plan) = self.of_another_region() {
+            return plan;
+        }
         let since = self.memory.deleting_since.unwrap_or(self.now.mono);
         if self.seen.list.is_none_or(|l| l.begun < since) {
             return self.await_list(since);

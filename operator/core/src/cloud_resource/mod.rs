@@ -6,7 +6,7 @@
 //!
 //! What must hold, whatever is lost, late, repeated or restarted: an object has one live cloud resource after
 //! quiescence, two while one replaces the other, none after its deletion. The protocol that gives this is in
-//! `docs/adr/0001-exactly-once.md`; the model in `tests/model.rs` runs this very code.
+//! `docs/adr/0001-exactly-once.md`; the model in `tests/model/` runs this very code.
 //!
 //! Reading order: this file, `plan.rs` (a pass), `steady.rs` (a resource and its spec), `resolve.rs` (an operation whose
 //! outcome is not known), `sight.rs` (what can be believed), `remove.rs` and `delete.rs` (the end), `memory.rs` (what a

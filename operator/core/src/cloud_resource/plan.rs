@@ -51,17 +51,8 @@ pub(super) type Decision<K> = Plan<<K as Kind>::Request>;
 
 impl<K: Kind> Pass<'_, K> {
     pub(super) fn living(&mut self) -> Decision<K> {
-        if let Some(region) = self.record.region.as_deref().filter(|r| *r != self.seen.region) {
-            let message = format!(
-                "This object's resource is in region {region}, the operator works in {}. Run an operator for {region}, or delete and create the object.",
-                self.seen.region
-            );
-            return self.rest(&Situation::new(
-                self.record.usable,
-                Reason::RegionChanged,
-                Progress::Stalled,
-                message,
-            ));
+        if let Some(plan) = self.of_another_region() {
+            return plan;
         }
         // From here on the record is this object's. A record without an owner is one that was lost.
         self.record.owner_uid = Some(self.seen.object.owner.uid.clone());
@@ -88,6 +79,18 @@ impl<K: Kind> Pass<'_, K> {
             Some(id) => self.clear_retired(plan, &id),
             None => self.clear_strays(plan),
         }
+    }
+
+    /// A resource of another region is neither seen nor touched; not even the end of its object is, or it would stay
+    /// and be billed.
+    pub(super) fn of_another_region(&mut self) -> Option<Decision<K>> {
+        let region = self.record.region.clone().filter(|region| region != self.seen.region)?;
+        let message = format!(
+            "This object's resource is in region {region}, the operator works in {}. Run an operator for {region} until the object is deleted there, then create it anew.",
+            self.seen.region
+        );
+        let usable = self.record.usable && !self.seen.object.deleting;
+        Some(self.rest(&Situation::new(usable, Reason::RegionChanged, Progress::Stalled, message)))
     }
 
     /// A definite answer to the create call goes into the status before anything else.

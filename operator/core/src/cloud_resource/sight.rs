@@ -23,6 +23,9 @@ pub(super) enum Sight<K: Kind> {
 impl<K: Kind> Pass<'_, K> {
     /// Whether a resource is there: in the newest list, or by ID.
     pub(super) fn sight(&mut self, id: &CloudId, seen_before: bool) -> Sight<K> {
+        if self.memory.gone.contains(id) {
+            return Sight::Gone;
+        }
         let list = self.seen.list;
         let listed = list.and_then(|l| l.items.iter().find(|v| K::id(v) == id).map(|v| (l.begun, v.clone())));
         let look = self.memory.looks.get(id).cloned();

@@ -195,6 +195,10 @@ impl<K: Kind> Pass<'_, K> {
     pub(super) fn failed(&mut self, current: &Owned<K::Request>, failure: Option<String>) -> Decision<K> {
         self.count_failure(current, failure);
         self.record.usable = false;
+        if self.record.failed != self.seen.record.failed {
+            // Counted before the evidence is deleted.
+            return self.write();
+        }
         if let Some(plan) = self.wait_after_failure(Progress::Reconciling, false) {
             return plan;
         }

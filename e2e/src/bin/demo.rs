@@ -1,0 +1,42 @@
+//! `cargo xtask demo`: everything on this machine, seen at work.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use eci_e2e::demo;
+use tokio::signal::unix::{SignalKind, signal};
+
+// One definition of the arguments: xtask parses and explains them, this binary parses them again.
+#[path = "../../../xtask/src/demo.rs"]
+mod args;
+
+#[derive(clap::Parser)]
+#[command(bin_name = "cargo xtask demo")]
+struct Cli {
+    #[command(flatten)]
+    args: args::DemoArgs,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let Cli { args } = Cli::parse();
+    // Before anything is started. Whatever ends this process ends what it started, see `testbed::Process`.
+    let Ok(mut interrupt) = signal(SignalKind::interrupt()) else {
+        eprintln!("error: cannot listen for Ctrl-C");
+        return ExitCode::FAILURE;
+    };
+    tokio::select! {
+        checks = demo::run(args.keep) => match checks {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
+            Err(error) => {
+                eprintln!("error: {error:#}");
+                ExitCode::FAILURE
+            }
+        },
+        _ = interrupt.recv() => {
+            println!("\ninterrupted: everything is stopped");
+            ExitCode::from(130)
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Measurements. To add one, add a variant.
+
+use std::process::Stdio;
+
+use anyhow::{Context, bail};
+use clap::Subcommand;
+
+use crate::{cargo, now};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Bench {
+    /// How many random histories exactly-once creation survives
+    ///
+    /// Runs the model of eci-core: up to two operators against a cloud that loses answers, lags and forgets, while
+    /// people edit, rotate, restore and delete. 100,000 histories take some minutes.
+    Model {
+        /// Histories to run
+        #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..))]
+        seeds: u32,
+    },
+}
+
+pub(crate) fn run(bench: &Bench) -> anyhow::Result<()> {
+    match bench {
+        Bench::Model { seeds } => model(*seeds),
+    }
+}
+
+/// The dev profile: it optimizes eci-core, and a release build would build everything else as well.
+fn model(seeds: u32) -> anyhow::Result<()> {
+    let start = now();
+    let output = cargo()
+        .args(["test", "--package", "eci-core", "--test", "model", "one_", "--", "--nocapture"])
+        .env("ECI_MODEL_SEEDS", seeds.to_string())
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot run cargo")?;
+    let told = String::from_utf8_lossy(&output.stdout);
+    if !output.status.success() {
+        bail!("the model failed ({}):\n{told}", output.status);
+    }
+    let result = told.lines().find(|line| line.starts_with("model: "));
+    let result = result.with_context(|| format!("the model printed no result:\n{told}"))?;
+    println!("{result} ({} s)", start.elapsed().as_secs());
+    Ok(())
+}
