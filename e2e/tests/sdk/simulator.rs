@@ -1,12 +1,15 @@
 //! The simulator as the program that people run.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
-use std::{env, fs};
 
 use anyhow::{Context as _, bail};
 use eci_e2e::testbed::Process;
 use tempfile::TempDir;
+
+/// Cargo builds it with this test.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_sim-under-test");
 
 /// Longest until it listens, and until it has ended.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -25,11 +28,11 @@ pub(crate) struct Simulator {
 impl Simulator {
     /// Starts it on a free port of 127.0.0.1.
     pub(crate) async fn start() -> anyhow::Result<Self> {
-        let program = program()?;
         let dir = tempfile::tempdir().context("cannot create a directory for the simulator's log")?;
         let port_file = dir.path().join("port");
         let args = ["--port-file".as_ref(), port_file.as_os_str()];
-        let process = Process::spawn("eci-sim", &program, args, [("RUST_LOG", "warn")], dir.path())?;
+        let process =
+            Process::spawn("eci-sim", Path::new(PROGRAM), args, [("RUST_LOG", "warn")], dir.path())?;
         let port = async {
             loop {
                 process.check_alive()?;
@@ -57,13 +60,4 @@ impl Simulator {
             ended => bail!("the simulator did not end well ({ended:?}):\n{}", self.process.log_tail(20)),
         }
     }
-}
-
-/// Built beside this program: `<target>/<profile>/deps/sdk-…` and `<target>/<profile>/eci-sim`.
-fn program() -> anyhow::Result<PathBuf> {
-    let ours = env::current_exe().context("cannot tell where this program is")?;
-    let program = ours.ancestors().nth(2).map(|profile| profile.join("eci-sim"));
-    program.filter(|path| path.is_file()).context(
-        "eci-sim is not built: run `cargo xtask test sdk`, or `cargo build --package eci-sim` before this",
-    )
 }
