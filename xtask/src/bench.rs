@@ -12,7 +12,7 @@ pub(crate) enum Bench {
     /// How many random histories exactly-once creation survives
     ///
     /// Runs the model of eci-core: up to two operators against a cloud that loses answers, lags and forgets, while
-    /// people edit, rotate, restore and delete. 100,000 histories take some minutes.
+    /// people edit, rotate, restore and delete. 100,000 histories take a minute or two.
     Model {
         /// Histories to run
         #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..))]
