@@ -31,6 +31,8 @@ pub(crate) const TIERS: &[Tier] = &[
         commands: &[
             &["cargo", "fmt", "--all", "--check"],
             &["cargo", "clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
+            // What plain `cargo test` leaves out is not among all targets.
+            &["cargo", "clippy", "--workspace", "--test", "sdk", "--", "-D", "warnings"],
         ],
     },
     Tier {
