@@ -19,7 +19,7 @@ pub async fn up(name: &str) -> Result<Up> {
     let programs = Programs::beside_this_one()?;
     let (owned, plane) = match beds::claim(name).await? {
         Claim::Running(bed) => return Ok(Up::Running(bed)),
-        Claim::Mine(owned, plane) => (owned, plane),
+        Claim::Mine(owned, plane) => (owned, *plane),
     };
     let options = StackOptions { build_time: "20s", log_level: "info", ..StackOptions::default() };
     let mut stack = Stack::around(plane, programs, &options).await?;

@@ -67,7 +67,7 @@ async fn up(args: &UpArgs) -> anyhow::Result<()> {
     println!("  cloud         {} (simulated; admin API under /_sim/)", stack.sim_url());
     println!("  stop it with  cargo xtask down --name {name}");
     let (plane, others) = stack.into_parts();
-    owned.keep(plane, others)?;
+    owned.keep(plane, &others)?;
     Ok(())
 }
 

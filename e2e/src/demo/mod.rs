@@ -24,7 +24,7 @@ const BED: &str = "demo";
 const BUILD: Duration = Duration::from_secs(4);
 const BUILD_TEXT: &str = "4s";
 /// How long something may take that is a matter of seconds.
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 
 /// Runs the demo; whether all its checks passed.
 pub async fn run(keep: bool) -> Result<bool> {
@@ -64,7 +64,7 @@ pub async fn run(keep: bool) -> Result<bool> {
         screen.say(&format!("logs: {}", logs.display()));
         screen.say(&format!("stop it with: cargo xtask down --name {BED}"));
         let (plane, others) = stack.into_parts();
-        bed.keep(plane, others)?;
+        bed.keep(plane, &others)?;
     } else {
         drop(stack);
         bed.remove().await?;
@@ -82,7 +82,7 @@ async fn start(screen: &mut Screen) -> Result<(beds::Owned, Stack)> {
     screen.step("etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kwok");
     let options = StackOptions { build_time: BUILD_TEXT, log_level: "info", ..StackOptions::default() };
     let (bed, plane) = match beds::claim(BED).await? {
-        Claim::Mine(bed, plane) => (bed, plane),
+        Claim::Mine(bed, plane) => (bed, *plane),
         Claim::Running(_) => {
             bail!("the demo runs already, or was left running by --keep: cargo xtask down --name {BED}")
         }

@@ -54,7 +54,7 @@ pub struct Bed {
 #[derive(Debug)]
 pub enum Claim {
     /// It runs since now, and ends with this process unless it is kept.
-    Mine(Owned, ControlPlane),
+    Mine(Owned, Box<ControlPlane>),
     /// It was there, and whole.
     Running(Bed),
 }
@@ -89,7 +89,7 @@ pub async fn claim(name: &str) -> Result<Claim, Error> {
     provision(&plane).await?;
     let owned = Owned { bed, dir };
     owned.record(&plane, &[])?;
-    Ok(Claim::Mine(owned, plane))
+    Ok(Claim::Mine(owned, Box::new(plane)))
 }
 
 impl Owned {
@@ -105,7 +105,7 @@ impl Owned {
     }
 
     /// Lets every process outlive this one.
-    pub fn keep(self, plane: ControlPlane, others: Vec<Process>) -> Result<Bed, Error> {
+    pub fn keep(self, plane: ControlPlane, others: &[Process]) -> Result<Bed, Error> {
         self.record(&plane, &others.iter().collect::<Vec<_>>())?;
         others.iter().try_for_each(Process::detach)?;
         plane.detach()?;

@@ -15,7 +15,7 @@ use tokio::sync::OnceCell;
 /// How long something may take that is a matter of seconds.
 const SOON: Duration = Duration::from_secs(30);
 /// How long something may take that waits for a window of looking.
-const WINDOW: Duration = Duration::from_secs(60);
+const WINDOW: Duration = Duration::from_mins(1);
 
 /// One stack for all tests that neither kill the operator nor script faults of every call.
 async fn stack() -> &'static Stack {

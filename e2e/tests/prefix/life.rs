@@ -166,7 +166,7 @@ impl<K: Life> Story<K> {
         for look in 0..LOOKS {
             let Some(object) = self.api.get_opt(&self.name).await? else {
                 ensure!(deleted, "the object went before it was deleted");
-                self.nothing_is_left().await?;
+                self.nothing_is_left()?;
                 let ended = self.gate.stopped.lock().unwrap().clone().map_or(Ended::Never, Ended::At);
                 let places = self.gate.passed.lock().unwrap().clone();
                 return Ok(Told { ended, places });
@@ -203,13 +203,12 @@ impl<K: Life> Story<K> {
     fn triggers(&self, look: usize, copies: &[K::Object]) -> Vec<K::Object> {
         let back = |n: usize| copies.iter().rev().nth(n.min(copies.len().saturating_sub(1))).cloned();
         let ages: &[usize] = match (self.chaos, look % 5) {
-            (Chaos::None, _) => &[0],
             // Dropped, doubled, late, old then new.
             (Chaos::Everything, 0) => &[],
             (Chaos::Everything, 1) => &[0, 0],
             (Chaos::Everything, 2) => &[3],
             (Chaos::Everything, 3) => &[1, 0],
-            (Chaos::Everything, _) => &[0],
+            _ => &[0],
         };
         ages.iter().filter_map(|age| back(*age)).collect()
     }
@@ -225,11 +224,11 @@ impl<K: Life> Story<K> {
         self.cloud.sim().with_world(|world, now| world.caches(now).len())
     }
 
-    async fn nothing_is_left(&self) -> Result<()> {
+    fn nothing_is_left(&self) -> Result<()> {
         let left: BTreeMap<_, _> = self
             .cloud
             .sim()
-            .with_world(|world, now| world.caches(now))
+            .with_world(eci_sim::world::World::caches)
             .into_iter()
             .map(|view| (view.id, view.status))
             .collect();

@@ -75,6 +75,6 @@ async fn a_reconcile_stopped_anywhere_makes_one_resource_and_leaves_none() -> Re
     let crd = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds/imagecaches.yaml");
     plane.kubectl(["apply", "--server-side", "-f", &crd.display().to_string()]).await?.ok()?;
     plane.kubectl(["wait", "--for=condition=Established", "crd/imagecaches.eci-operator.io"]).await?.ok()?;
-    sweep::<ImageCacheKind>(&plane, Chaos::None).await?;
-    sweep::<ImageCacheKind>(&plane, Chaos::Everything).await
+    Box::pin(sweep::<ImageCacheKind>(&plane, Chaos::None)).await?;
+    Box::pin(sweep::<ImageCacheKind>(&plane, Chaos::Everything)).await
 }
