@@ -25,6 +25,9 @@ use tokio::sync::OnceCell;
 /// For what must happen, on a machine that may be busy.
 const PATIENCE: Duration = Duration::from_mins(1);
 
+/// Of a bed: five of the control plane, the simulated cloud, the operator.
+const PROCESSES: usize = 7;
+
 /// One control plane for the whole file. A static is never dropped: the tether ends its processes with ours, and a
 /// later run removes its directory.
 async fn shared() -> &'static ControlPlane {
@@ -192,7 +195,7 @@ async fn nothing_survives_a_parent_that_is_killed() {
     let mut parent = foreground(&name);
     let kubeconfig = printed(&mut parent, "kubeconfig").await;
     let processes = recorded(&kubeconfig.with_file_name("state.json"));
-    assert_eq!(processes.len(), 5);
+    assert_eq!(processes.len(), PROCESSES);
     assert!(processes.iter().all(Identity::is_alive));
 
     parent.start_kill().unwrap();
@@ -230,7 +233,7 @@ async fn a_detached_bed_lives_until_down_and_a_second_up_finds_it() {
     let stdout = String::from_utf8(first.stdout).unwrap();
     let kubeconfig = stdout.lines().find_map(|line| line.trim().strip_prefix("kubeconfig")).unwrap().trim();
     let processes = recorded(&PathBuf::from(kubeconfig).with_file_name("state.json"));
-    assert_eq!(processes.len(), 5);
+    assert_eq!(processes.len(), PROCESSES);
     assert!(processes.iter().all(Identity::is_alive), "the bed outlives `up`");
 
     let second = String::from_utf8(testbed("up").output().await.unwrap().stdout).unwrap();
@@ -238,7 +241,7 @@ async fn a_detached_bed_lives_until_down_and_a_second_up_finds_it() {
     assert!(processes.iter().all(Identity::is_alive));
 
     let down = String::from_utf8(testbed("down").output().await.unwrap().stdout).unwrap();
-    assert!(down.contains("5 processes stopped"), "{down}");
+    assert!(down.contains(&format!("{PROCESSES} processes stopped")), "{down}");
     assert!(!processes.iter().any(Identity::is_alive));
     let again = String::from_utf8(testbed("down").output().await.unwrap().stdout).unwrap();
     assert!(again.contains("no test bed"), "{again}");

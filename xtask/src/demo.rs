@@ -7,4 +7,8 @@ pub(crate) struct DemoArgs {
     /// Leave everything running at the end, and print how to reach and how to stop it
     #[arg(long)]
     pub(crate) keep: bool,
+
+    /// Name of the demo's bed; `cargo xtask down --name NAME` stops what --keep left
+    #[arg(long, default_value = "demo")]
+    pub(crate) name: String,
 }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use eci_e2e::demo;
+use eci_e2e::testbed::beds;
 use tokio::signal::unix::{SignalKind, signal};
 
 // One definition of the arguments: xtask parses and explains them, this binary parses them again.
@@ -25,17 +26,23 @@ async fn main() -> ExitCode {
         eprintln!("error: cannot listen for Ctrl-C");
         return ExitCode::FAILURE;
     };
-    tokio::select! {
-        checks = demo::run(args.keep) => match checks {
-            Ok(true) => ExitCode::SUCCESS,
-            Ok(false) => ExitCode::FAILURE,
-            Err(error) => {
-                eprintln!("error: {error:#}");
-                ExitCode::FAILURE
+    let ended = tokio::select! {
+        checks = demo::run(&args.name, args.keep) => Some(checks),
+        _ = interrupt.recv() => None,
+    };
+    match ended {
+        Some(Ok(true)) => ExitCode::SUCCESS,
+        Some(Ok(false)) => ExitCode::FAILURE,
+        Some(Err(error)) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+        None => {
+            // The run was dropped, and its processes with it; this removes their directory.
+            match beds::down(&args.name).await {
+                Ok(_) => println!("\ninterrupted: everything is stopped"),
+                Err(error) => eprintln!("error: {error}"),
             }
-        },
-        _ = interrupt.recv() => {
-            println!("\ninterrupted: everything is stopped");
             ExitCode::from(130)
         }
     }

@@ -18,21 +18,19 @@ use crate::stack::{Caches, Programs, Stack, StackOptions, condition};
 use crate::testbed::beds::{self, Claim};
 use screen::Screen;
 
-/// The bed of the demo, so that `cargo xtask down --name demo` stops what `--keep` left.
-const BED: &str = "demo";
 /// How long the simulated cloud takes for a build.
 const BUILD: Duration = Duration::from_secs(4);
 const BUILD_TEXT: &str = "4s";
 /// How long something may take that is a matter of seconds.
 const SOON: Duration = Duration::from_mins(1);
 
-/// Runs the demo; whether all its checks passed.
-pub async fn run(keep: bool) -> Result<bool> {
+/// Runs the demo on a bed of this name; whether all its checks passed.
+pub async fn run(name: &str, keep: bool) -> Result<bool> {
     let mut screen = Screen::new();
     screen.title(
         "eci-operator: an ImageCache from nothing to Ready to deleted, without an Alibaba Cloud account",
     );
-    let (bed, mut stack) = start(&mut screen).await?;
+    let (bed, mut stack) = start(&mut screen, name).await?;
     let caches = Caches::new(stack.client()?, "default");
     let told = async {
         examples(&mut screen, &stack, &caches).await?;
@@ -62,7 +60,7 @@ pub async fn run(keep: bool) -> Result<bool> {
         }
         screen.say(&format!("  curl {}/_sim/ledger      # what the simulated cloud billed", stack.sim_url()));
         screen.say(&format!("logs: {}", logs.display()));
-        screen.say(&format!("stop it with: cargo xtask down --name {BED}"));
+        screen.say(&format!("stop it with: cargo xtask down --name {name}"));
         let (plane, others) = stack.into_parts();
         bed.keep(plane, &others)?;
     } else {
@@ -73,7 +71,7 @@ pub async fn run(keep: bool) -> Result<bool> {
 }
 
 /// Everything is started; how long each part took is shown.
-async fn start(screen: &mut Screen) -> Result<(beds::Owned, Stack)> {
+async fn start(screen: &mut Screen, name: &str) -> Result<(beds::Owned, Stack)> {
     screen.title("Starting");
     screen.step("the test bed's programs (built from source at the first run, about 10 minutes)");
     let programs = Programs::beside_this_one()?;
@@ -81,10 +79,10 @@ async fn start(screen: &mut Screen) -> Result<(beds::Owned, Stack)> {
     screen.done();
     screen.step("etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kwok");
     let options = StackOptions { build_time: BUILD_TEXT, log_level: "info", ..StackOptions::default() };
-    let (bed, plane) = match beds::claim(BED).await? {
+    let (bed, plane) = match beds::claim(name).await? {
         Claim::Mine(bed, plane) => (bed, *plane),
         Claim::Running(_) => {
-            bail!("the demo runs already, or was left running by --keep: cargo xtask down --name {BED}")
+            bail!("the demo runs already, or was left running by --keep: cargo xtask down --name {name}")
         }
     };
     screen.done();
