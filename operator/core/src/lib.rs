@@ -8,6 +8,7 @@ pub mod audit;
 pub mod cloud;
 pub mod cloud_resource;
 pub mod image_cache;
+pub mod lease;
 pub mod pace;
 pub mod pull_secret;
 pub mod time;
