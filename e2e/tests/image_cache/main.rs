@@ -5,6 +5,7 @@
 
 mod crash;
 mod faults;
+mod gitops;
 mod life;
 
 use std::time::Duration;
