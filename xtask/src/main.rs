@@ -7,6 +7,7 @@ mod tiers;
 
 use std::env;
 use std::ffi::OsStr;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
@@ -86,7 +87,9 @@ fn main() -> ExitCode {
     })
 }
 
-/// Runs a binary of e2e with our own arguments. One that runs the operator finds it beside itself.
+/// Becomes a binary of e2e, with our own arguments. One that runs the operator finds it beside itself.
+///
+/// Becomes, not starts: at Ctrl-C the shell then waits for what the binary still has to stop and to say.
 fn e2e(binary: &str, with_operator: bool, args: usize) -> anyhow::Result<ExitCode> {
     if with_operator {
         run(&["cargo", "build", "--package", "eci-e2e", "--bins"])?;
@@ -94,9 +97,7 @@ fn e2e(binary: &str, with_operator: bool, args: usize) -> anyhow::Result<ExitCod
     let mut command = cargo();
     command.args(["run", "--quiet", "--package", "eci-e2e", "--bin", binary, "--"]);
     command.args(env::args_os().skip(args));
-    let status = command.status().context("cannot run cargo")?;
-    // It has said itself what went wrong.
-    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Err(anyhow::Error::new(command.exec()).context("cannot run cargo"))
 }
 
 fn test(names: &[String]) -> anyhow::Result<ExitCode> {
