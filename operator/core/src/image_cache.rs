@@ -330,7 +330,11 @@ pub fn record(status: Option<&ImageCacheStatus>) -> Record<ImageCacheRequest> {
         handled_request: status.last_handled_request.clone(),
         expiration: status.expiration_time.as_ref().map(|t| t.0),
         seen: status.cloud_status.is_some(),
-        usable: is_true(ConditionType::Ready),
+        // A write in the middle of a reconcile keeps the conditions of the resource before: they are believed of this
+        // one only together with the cloud's word.
+        usable: is_true(ConditionType::Ready)
+            && status.image_cache_id.is_some()
+            && status.cloud_status.as_deref() == Some(CacheState::Ready.as_str()),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{Create, Effect, Kind, Limits, Observed, Turn};
+use super::{Create, Effect, Kind, Limits, Observed, Record, Turn};
 use crate::cloud::{ClientToken, CloudError, CloudId, Meaning};
 use crate::time::{Mono, Now};
 
@@ -43,7 +43,7 @@ pub struct Memory<K: Kind> {
     pub(super) released: BTreeSet<CloudId>,
     /// A change in place that the cloud accepted and the status does not yet have.
     pub(super) updated: Option<(CloudId, K::Request)>,
-    /// Changes in place that the cloud accepted: when the last, and how many since no drift was seen.
+    /// Changes in place that the cloud accepted: when the last, and how many.
     pub(super) settled: BTreeMap<CloudId, (Mono, u32)>,
     /// Turn of the unresolved operation that the process last saw.
     pub(super) turn: Option<Turn>,
@@ -162,8 +162,8 @@ pub enum Outcome {
 }
 
 impl<K: Kind> Memory<K> {
-    /// Takes in what a pass sees, before it plans.
-    pub(super) fn digest(&mut self, seen: &Observed<'_, K>, now: Now) {
+    /// Takes in what a pass sees, before it plans. `record` is the object's own.
+    pub(super) fn digest(&mut self, seen: &Observed<'_, K>, record: &Record<K::Request>, now: Now) {
         self.born.get_or_insert(now.mono);
         if self.version.as_ref().is_none_or(|(version, _)| *version != seen.object.resource_version) {
             self.version = Some((seen.object.resource_version.clone(), now.mono));
@@ -171,7 +171,7 @@ impl<K: Kind> Memory<K> {
         if seen.object.deleting {
             self.deleting_since.get_or_insert(now.mono);
         }
-        let turn = seen.record.operation.as_ref().map(super::Operation::turn);
+        let turn = record.operation.as_ref().map(super::Operation::turn);
         if turn != self.turn {
             self.turn = turn;
             self.turn_since = now.mono;
@@ -182,7 +182,7 @@ impl<K: Kind> Memory<K> {
         if self.window.is_some_and(|w| w.turn != LOST && Some(w.turn) != self.turn) {
             self.window = None;
         }
-        for owned in seen.record.current.iter().chain(&seen.record.successor) {
+        for owned in record.current.iter().chain(&record.successor) {
             self.known.entry(owned.id.clone()).or_insert(now.mono);
         }
         if let Some(list) = seen.list {

@@ -25,12 +25,12 @@ pub fn plan<K: Kind>(
     limits: &Limits,
     now: Now,
 ) -> Plan<K::Request> {
-    memory.digest(&seen, now);
     let mut record = seen.record.clone();
     if record.owner_uid.as_ref().is_some_and(|uid| *uid != seen.object.owner.uid) {
-        // A status from a backup of another object is as good as none.
+        // A status from a backup of another object is as good as none; what it names may be somebody's.
         record = Record::default();
     }
+    memory.digest(&seen, &record, now);
     let mut pass = Pass { seen, desired, memory, limits, now, record, wake: None, busy: false };
     if pass.seen.object.deleting { pass.deleted() } else { pass.living() }
 }
@@ -109,7 +109,9 @@ impl<K: Kind> Pass<'_, K> {
             Says::Withheld => {}
             Says::Refused(error) => {
                 let (reason, _, message) = explain(&error);
-                let before = self.record.refusal.take().filter(|r| r.reason == reason);
+                // A row is of one reason and one generation: an edited spec is not stalled by what came before it.
+                let same = |r: &Refusal| r.reason == reason && r.generation == operation.generation;
+                let before = self.record.refusal.take().filter(same);
                 self.record.refusal = Some(Refusal {
                     reason,
                     message,

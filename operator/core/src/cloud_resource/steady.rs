@@ -68,6 +68,8 @@ impl<K: Kind> Pass<'_, K> {
         if self.record.usable {
             self.record.failed = None;
             self.record.refusal = None;
+            // A request for what is there is fulfilled; kept, it would rebuild what expires long after.
+            self.record.handled_request.clone_from(&self.desired.requested_at);
         }
         match phase {
             Phase::Usable
@@ -306,6 +308,9 @@ impl<K: Kind> Pass<'_, K> {
         }
         let attempt = self.record.last_attempt.saturating_add(1);
         self.record.last_attempt = attempt;
+        if self.asked_again() {
+            self.record.failed = None;
+        }
         self.record.handled_request.clone_from(&self.desired.requested_at);
         self.record.operation = Some(Operation {
             attempt,

@@ -1,0 +1,16 @@
+//! Single decisions, one sentence each: what a pass does next, what it says, and when it comes back.
+
+#![allow(unreachable_pub, reason = "a test binary has no outside")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod actors;
+mod change;
+mod creation;
+mod deletion;
+mod failed;
+mod refusal;
+mod resolve;
+mod said;
+mod scene;
+mod standing;
+mod vanished;
