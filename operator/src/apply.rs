@@ -153,6 +153,10 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
         if self.clock.now().mono > create.not_after {
             return withheld("it was recorded too long ago");
         }
+        // Reading the secrets may have taken long.
+        if self.leadership.left().is_some_and(|left| left < self.settings.limits.request_timeout) {
+            return withheld("the lease could end before the call does");
+        }
         match K::create(&*self.cloud, create, credentials).await {
             Ok(id) => Outcome::Created(id),
             Err(error) => Outcome::Failed(error),

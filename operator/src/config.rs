@@ -6,16 +6,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::{ArgAction, Parser, ValueEnum};
 use eci_aliyun::endpoint::{Endpoint, check_region};
 use eci_core::image_cache::Defaults;
+use eci_core::lease;
 use jiff::SignedDuration;
 
 use crate::cluster;
 
-/// How long another process may believe that it is the leader: by so much the resolve window must be longer than a
-/// call.
-pub const LEASE: Duration = Duration::from_secs(10);
 /// Most vSwitches (as in the API type).
 const MAX_V_SWITCHES: usize = 10;
 /// Shortest interval of polling.
@@ -73,8 +71,8 @@ pub struct Config {
     /// How long the result of a create call without an answer is looked for before the call is sent again.
     #[arg(long, value_parser = duration, default_value = "300s")]
     pub resolve_window: Duration,
-    /// Limit on one call to the cloud, 1s to 60s.
-    #[arg(long, value_parser = duration, default_value = "10s")]
+    /// Limit on one call to the cloud, 1s to 60s. Above 5s the lease is longer than 10s: by 5s than the limit.
+    #[arg(long, value_parser = duration, default_value = "5s")]
     pub request_timeout: Duration,
     /// How often the cloud is looked at while nothing is under way.
     #[arg(long, value_parser = duration, default_value = "30s")]
@@ -85,6 +83,9 @@ pub struct Config {
     /// Objects that are worked on at once.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub workers: u16,
+    /// Act only while holding the Lease eci-operator of the operator's namespace; false for one process alone.
+    #[arg(long, default_value_t = true, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    pub leader_elect: bool,
 }
 
 /// A configuration that cannot be used.
@@ -125,6 +126,11 @@ impl Config {
         Defaults { v_switch_ids: self.vswitch_ids.clone(), security_group_id: self.security_group_id.clone() }
     }
 
+    /// How long a lease lasts.
+    pub fn lease_duration(&self) -> Duration {
+        lease::duration_for(self.request_timeout)
+    }
+
     fn check(&self) -> Result<(), String> {
         check_region(&self.region).map_err(|e| format!("--region {:?}: {e}", self.region))?;
         if let Some(endpoint) = &self.endpoint {
@@ -151,10 +157,12 @@ impl Config {
         if !(Duration::from_secs(1)..=Duration::from_mins(1)).contains(&self.request_timeout) {
             return Err(format!("--request-timeout {:?}: use 1s to 60s", self.request_timeout));
         }
-        let least = self.request_timeout + LEASE;
+        // As long as another process may believe that it leads, and a call of its after that.
+        let lasts = self.lease_duration();
+        let least = self.request_timeout + lasts;
         if self.resolve_window < least {
             return Err(format!(
-                "--resolve-window {:?}: a call that is still under way could be sent twice; use at least {least:?} (--request-timeout and {LEASE:?} more)",
+                "--resolve-window {:?}: a call that is still under way could be sent twice; use at least {least:?} (--request-timeout and the {lasts:?} of a lease)",
                 self.resolve_window
             ));
         }
@@ -226,7 +234,8 @@ mod tests {
             (&["--security-group-id=vsw-a"], "--security-group-id"),
             (&["--namespaces=A"], "--namespaces"),
             (&["--request-timeout=0s"], "--request-timeout"),
-            (&["--resolve-window=19s"], "--resolve-window"),
+            (&["--resolve-window=14s"], "--resolve-window"),
+            (&["--resolve-window=44s", "--request-timeout=20s"], "--resolve-window"),
             (&["--poll-interval=1s"], "--poll-interval"),
             (&["--poll-interval-busy=0s"], "--poll-interval"),
         ] {
@@ -245,5 +254,15 @@ mod tests {
     #[test]
     fn the_resolve_window_may_be_as_short_as_a_call_and_a_lease() {
         assert!(read(&["--resolve-window=11s", "--request-timeout=1s"]).is_ok());
+        assert!(read(&["--resolve-window=45s", "--request-timeout=20s"]).is_ok());
+    }
+
+    #[test]
+    fn leaders_are_elected_unless_it_is_switched_off() {
+        for (args, elect) in
+            [(&[][..], true), (&["--leader-elect"], true), (&["--leader-elect=false"], false)]
+        {
+            assert_eq!(read(args).unwrap().leader_elect, elect, "{args:?}");
+        }
     }
 }

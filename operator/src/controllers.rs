@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use eci_core::cloud::Cloud;
-use futures::StreamExt as _;
+use futures::{StreamExt as _, stream};
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{Action, Config, Controller, Error};
 use kube::runtime::reflector::{self, ObjectRef};
@@ -108,10 +108,14 @@ pub fn controller<K: Managed, C: Cloud>(
         }
     });
     let triggers = nudges.stream().map(|key| ObjectRef::new(&key.name).within(&key.namespace));
+    // What a standby saw is still to be reconciled.
+    let leadership = shared.driver.leadership.clone();
+    let acquired = stream::once(async move { leadership.acquired().await });
     let controller = Controller::for_stream(events.applied_objects(), store)
         // Zero would mean no limit.
         .with_config(Config::default().concurrency(workers.max(1)))
         .reconcile_on(triggers)
+        .reconcile_all_on(acquired)
         .graceful_shutdown_on(async move {
             let _ = stop.wait_for(|stop| *stop).await;
         });

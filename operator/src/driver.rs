@@ -23,6 +23,7 @@ use tracing::Instrument as _;
 use crate::clock::Clock;
 use crate::kind::{Key, Managed, uid_of};
 use crate::kubernetes::{KubeError, Objects};
+use crate::lease::Leadership;
 use crate::metrics::Metrics;
 use crate::observe::Observer;
 use crate::report::{InWords, Reporter};
@@ -94,6 +95,8 @@ pub enum Verdict {
     Unfinished,
     /// The object does not exist any more.
     Gone,
+    /// This process does not lead: nothing was done. Every object is triggered when it does.
+    Standby,
 }
 
 impl Verdict {
@@ -104,7 +107,7 @@ impl Verdict {
             Self::AwaitsList => Some(LIST_PATIENCE),
             Self::AwaitsTurn => Some(TURN_WAIT),
             Self::Unfinished => Some(UNFINISHED_WAIT),
-            Self::Gone => None,
+            Self::Gone | Self::Standby => None,
         }
     }
 
@@ -115,6 +118,7 @@ impl Verdict {
             Self::AwaitsTurn => "awaits_turn",
             Self::Unfinished => "unfinished",
             Self::Gone => "gone",
+            Self::Standby => "standby",
         }
     }
 }
@@ -210,6 +214,7 @@ pub struct Driver<K: Managed, C> {
     pub(crate) clock: Clock,
     pub(crate) settings: Settings,
     metrics: Arc<Metrics>,
+    pub(crate) leadership: Leadership,
     gate: Arc<dyn Gate>,
     known: Mutex<BTreeMap<Key, Entry<K>>>,
     creates: Semaphore,
@@ -235,6 +240,7 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
             clock,
             settings,
             metrics,
+            leadership: Leadership::default(),
             gate: Arc::new(Open),
             known: Mutex::default(),
             creates: Semaphore::new(CALLS_AT_ONCE),
@@ -248,8 +254,17 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
         Self { gate, ..self }
     }
 
+    /// The same driver, which acts only while this process leads.
+    #[must_use]
+    pub fn with_leadership(self, leadership: Leadership) -> Self {
+        Self { leadership, ..self }
+    }
+
     /// Reconciles an object, of which `object` is any copy. Never to be called twice at once for one object.
     pub async fn reconcile(&self, object: &K::Object) -> Result<Verdict, ReconcileError> {
+        if !self.leadership.holds() {
+            return Ok(Verdict::Standby);
+        }
         let copy = ObjectCopy { key: Key::of(object), object: object.clone(), live: false };
         let (key, uid) = (copy.key.clone(), uid_of(object));
         let span =
@@ -303,6 +318,10 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
             return Ok(Verdict::Gone);
         }
         for pass in 1..=PASS_LIMIT {
+            let lease_left = self.leadership.left();
+            if lease_left == Some(Duration::ZERO) {
+                return Ok(Verdict::Standby);
+            }
             let now = self.clock.now();
             let desired = K::desired(&copy.object, &self.settings.defaults);
             let record = K::record(K::status_of(&copy.object));
@@ -315,7 +334,7 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
                 list_error: list_error.as_deref(),
                 secrets: secrets.clone(),
                 region: &self.settings.region,
-                lease_left: None,
+                lease_left,
             };
             let plan = plan(seen, &desired, &mut entry.memory, &self.settings.limits, now);
             tracing::debug!(

@@ -15,6 +15,7 @@ pub mod driver;
 mod image_cache;
 pub mod kind;
 pub mod kubernetes;
+pub mod lease;
 pub mod metered;
 pub mod metrics;
 pub mod nudge;

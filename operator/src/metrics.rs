@@ -3,12 +3,16 @@
 use std::time::Duration;
 
 use eci_core::cloud::{CloudError, Meaning};
-use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
+
+use crate::lease::Leadership;
 
 /// The content type of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -49,11 +53,28 @@ fn seconds() -> Histogram {
     Histogram::new([0.005, 0.02, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0])
 }
 
+/// Whether this process leads at the moment of the scrape: a gauge that is set could be late.
+impl Collector for Leadership {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let gauge = ConstGauge::new(i64::from(self.holds()));
+        let help = "Whether this process leads (1), or stands by (0)";
+        gauge.encode(encoder.encode_descriptor("leader", help, None, gauge.metric_type())?)
+    }
+}
+
 impl Default for Metrics {
     fn default() -> Self {
+        Self::new(Leadership::default())
+    }
+}
+
+impl Metrics {
+    /// For a process that leads as `leadership` says.
+    pub fn new(leadership: Leadership) -> Self {
         let mut registry = Registry::with_prefix("eci_operator");
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The version of the operator", build);
+        registry.register_collector(Box::new(leadership));
         let reconciles = Family::default();
         registry.register("reconciles", "Reconciles by kind and outcome", reconciles.clone());
         let reconcile_seconds = Family::new_with_constructor(seconds as fn() -> Histogram);
@@ -74,9 +95,7 @@ impl Default for Metrics {
         );
         Self { registry, reconciles, reconcile_seconds, calls, call_seconds }
     }
-}
 
-impl Metrics {
     /// Counts a reconcile.
     pub fn reconciled(&self, kind: &'static str, outcome: &'static str, duration: Duration) {
         self.reconciles.get_or_create(&ReconcileLabels { kind, outcome }).inc();
@@ -144,6 +163,7 @@ mod tests {
             r#"eci_operator_cloud_calls_total{action="CreateImageCache",answer="Ok"} 1"#,
             r#"eci_operator_reconciles_total{kind="image cache",outcome="rested"} 1"#,
             r#"eci_operator_cloud_call_duration_seconds_count{action="CreateImageCache"} 2"#,
+            "eci_operator_leader 1",
             concat!(r#"eci_operator_build_info{version=""#, env!("CARGO_PKG_VERSION"), r#""} 1"#),
         ] {
             assert!(page.contains(line), "{line} is not in:\n{page}");

@@ -22,6 +22,7 @@ use crate::config::Config;
 use crate::controllers::{Shared, controller};
 use crate::driver::{Driver, Settings};
 use crate::kubernetes::Objects;
+use crate::lease::{self, Elector, Leadership, LeaseLost};
 use crate::metered::{CallLimits, Metered};
 use crate::metrics::Metrics;
 use crate::nudge::Nudges;
@@ -59,6 +60,12 @@ pub enum RunError {
         /// Why not.
         error: std::io::Error,
     },
+    /// No name for the lease.
+    #[error("cannot make a name for the leader election, the machine gives no random numbers: {0}")]
+    Identity(#[from] getrandom::Error),
+    /// Another process may lead from now on.
+    #[error(transparent)]
+    LeaseLost(#[from] LeaseLost),
     /// A part of the operator ended by itself: better start anew than limp on.
     #[error("the task {0:?} ended unexpectedly; the operator stops so that it is started anew")]
     TaskEnded(&'static str),
@@ -70,10 +77,20 @@ pub enum RunError {
 /// Runs the operator until `signal` resolves, then lets running work end.
 pub async fn run(config: Config, signal: impl Future<Output = ()>) -> Result<(), RunError> {
     tracing::info!(?config, version = env!("CARGO_PKG_VERSION"), "starting");
-    let (clock, metrics) = (Clock::start(), Arc::new(Metrics::default()));
+    let clock = Clock::start();
     let client = Client::try_from(kube::Config::infer().await?)?;
     let namespace = cluster::own_namespace(|name| std::env::var(name).ok());
     let cluster = cluster::id(&client, &namespace, config.cluster_id.as_deref()).await?;
+    let pod = std::env::var("POD_NAME").or_else(|_| std::env::var("HOSTNAME")).ok();
+    let (mut elector, leadership) = if config.leader_elect {
+        let me = lease::identity(pod.as_deref())?;
+        let (elector, leadership) =
+            Elector::new(client.clone(), &namespace, me, config.lease_duration(), clock);
+        (Some(elector), leadership)
+    } else {
+        (None, Leadership::default())
+    };
+    let metrics = Arc::new(Metrics::new(leadership.clone()));
     let limits = CallLimits {
         // A read waits for its turn before every try, and may need one more to connect.
         reads: (READ_RETRIES + 2) * (LONGEST_WAIT + config.request_timeout),
@@ -97,6 +114,8 @@ pub async fn run(config: Config, signal: impl Future<Output = ()>) -> Result<(),
             clock,
             metrics: Arc::clone(&metrics),
             page_limit: limits.reads,
+            leadership,
+            pod,
         },
         &stopped,
         &mut tasks,
@@ -111,6 +130,7 @@ pub async fn run(config: Config, signal: impl Future<Output = ()>) -> Result<(),
 
     tokio::select! {
         () = signal => {}
+        lost = lead(&mut elector) => return Err(lost.into()),
         ended = tasks.join_next() => {
             return Err(ended.map_or(Ok("all"), |task| task).map_or_else(RunError::from, RunError::TaskEnded));
         }
@@ -118,10 +138,26 @@ pub async fn run(config: Config, signal: impl Future<Output = ()>) -> Result<(),
     tracing::info!("stopping; running work may end");
     stop.send_replace(true);
     let all_ended = async { while tasks.join_next().await.is_some() {} };
-    if tokio::time::timeout(SHUTDOWN_LIMIT, all_ended).await.is_err() {
-        tracing::warn!("some work did not end in time; it is taken up at the next start");
+    tokio::select! {
+        // Work goes on until it has ended, and needs the lease as long.
+        lost = lead(&mut elector) => return Err(lost.into()),
+        ended = tokio::time::timeout(SHUTDOWN_LIMIT, all_ended) => if ended.is_err() {
+            tracing::warn!("some work did not end in time; it is taken up at the next start");
+            return Ok(());
+        }
+    }
+    if let Some(elector) = &mut elector {
+        elector.release().await;
     }
     Ok(())
+}
+
+/// Resolves when the lease was held and is lost.
+async fn lead(elector: &mut Option<Elector>) -> LeaseLost {
+    match elector {
+        Some(elector) => elector.lead().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// What the controllers of every kind share.
@@ -132,17 +168,20 @@ struct Process<C> {
     clock: Clock,
     metrics: Arc<Metrics>,
     page_limit: Duration,
+    leadership: Leadership,
+    /// The pod's name, when it is known.
+    pod: Option<String>,
 }
 
 /// Starts everything for image caches. The two receivers turn true when their objects were read, and when the cloud was
-/// asked for them.
+/// asked for them or another process leads, who asks it.
 fn image_caches<C: Cloud>(
     config: &Config,
     process: Process<C>,
     stopped: &watch::Receiver<bool>,
     tasks: &mut JoinSet<&'static str>,
 ) -> (watch::Receiver<bool>, watch::Receiver<bool>) {
-    let Process { client, cloud, cluster, clock, metrics, page_limit } = process;
+    let Process { client, cloud, cluster, clock, metrics, page_limit, leadership, pod } = process;
     let namespaces: Vec<Option<String>> = if config.namespaces.is_empty() {
         vec![None]
     } else {
@@ -160,7 +199,7 @@ fn image_caches<C: Cloud>(
             ..Limits::default()
         },
     };
-    let reporter = Reporter::new(client.clone(), std::env::var("POD_NAME").ok());
+    let reporter = Reporter::new(client.clone(), pod);
     let driver = Driver::new(
         Arc::clone(&cloud),
         Objects::new(client.clone()),
@@ -169,7 +208,8 @@ fn image_caches<C: Cloud>(
         metrics,
         clock,
         settings,
-    );
+    )
+    .with_leadership(leadership.clone());
     let shared = Arc::new(Shared::new(driver, config.workers));
 
     let mut watches = Vec::new();
@@ -187,6 +227,7 @@ fn image_caches<C: Cloud>(
     let (read, objects_read) = watch::channel(false);
     let (asked, cloud_asked) = watch::channel(false);
     let mut stopping = stopped.clone();
+    let standing = leadership.clone();
     tasks.spawn(async move {
         let filled = async {
             for watch in &mut watches {
@@ -196,7 +237,10 @@ fn image_caches<C: Cloud>(
             Ok::<_, RecvError>(())
         };
         let settled = async {
-            sighting.wait_for(Sighting::is_settled).await?;
+            tokio::select! {
+                settled = sighting.wait_for(Sighting::is_settled) => drop(settled?),
+                () = standing.stands_by() => {}
+            }
             asked.send_replace(true);
             Ok(())
         };
@@ -210,9 +254,16 @@ fn image_caches<C: Cloud>(
 
     let intervals =
         Intervals { busy: config.poll_interval_busy, slow: config.poll_interval, page: page_limit };
-    let stopped = stopped.clone();
+    let (stopped, mut stopping) = (stopped.clone(), stopped.clone());
     tasks.spawn(async move {
-        observer.poll(&*cloud, intervals, stopped).await;
+        let polling = async {
+            leadership.acquired().await;
+            observer.poll(&*cloud, intervals, stopped).await;
+        };
+        tokio::select! {
+            () = polling => {}
+            _ = stopping.wait_for(|stop| *stop) => {}
+        }
         "image cache poller"
     });
     (objects_read, cloud_asked)
