@@ -1,6 +1,7 @@
 //! `cargo xtask demo`: everything on this machine, seen at work.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser as _;
 use eci_e2e::demo;
@@ -10,6 +11,9 @@ use tokio::signal::unix::{SignalKind, signal};
 // One definition of the arguments: xtask parses and explains them, this binary parses them again.
 #[path = "../../../xtask/src/demo.rs"]
 mod args;
+
+/// How long an interrupted demo waits for others that start or stop a bed.
+const TIDY_LIMIT: Duration = Duration::from_secs(3);
 
 #[derive(clap::Parser)]
 #[command(bin_name = "cargo xtask demo")]
@@ -38,11 +42,12 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
         None => {
-            // The run was dropped, and its processes with it; this removes their directory.
-            match beds::down(&args.name).await {
-                Ok(_) => println!("\ninterrupted: everything is stopped"),
-                Err(error) => eprintln!("error: {error}"),
+            // The run was dropped, and its processes with it; this removes their directory. Not at any price: it would
+            // be replaced at the next start.
+            if let Ok(Err(error)) = tokio::time::timeout(TIDY_LIMIT, beds::clear(&args.name)).await {
+                eprintln!("error: {error}");
             }
+            println!("\ninterrupted: everything is stopped");
             ExitCode::from(130)
         }
     }

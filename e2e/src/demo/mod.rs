@@ -16,6 +16,7 @@ use serde_json::json;
 use crate::eventually::eventually;
 use crate::stack::{Caches, Programs, Stack, StackOptions, condition};
 use crate::testbed::beds::{self, Claim};
+use crate::testbed::{Binaries, Tool};
 use screen::Screen;
 
 /// How long the simulated cloud takes for a build.
@@ -50,6 +51,8 @@ pub async fn run(name: &str, keep: bool) -> Result<bool> {
     if keep {
         screen.title("Left running");
         screen.say(&format!("export KUBECONFIG={}", kubeconfig.display()));
+        let binaries = Binaries::ensure().await?;
+        screen.say(&format!("alias kubectl={}", binaries.path(Tool::Kubectl).display()));
         for hint in [
             "kubectl get imgc -A -o wide           # state, progress, cloud ID, message",
             "kubectl describe imgc everything      # conditions and events tell the whole story",
@@ -65,7 +68,12 @@ pub async fn run(name: &str, keep: bool) -> Result<bool> {
         bed.keep(plane, &others)?;
     } else {
         drop(stack);
-        bed.remove().await?;
+        if screen.has_failed() {
+            screen.say(&format!("logs, until the next demo: {}", logs.display()));
+        } else {
+            bed.remove().await?;
+            screen.say("to look around with kubectl: cargo xtask demo --keep");
+        }
     }
     Ok(screen.end())
 }
@@ -75,7 +83,7 @@ async fn start(screen: &mut Screen, name: &str) -> Result<(beds::Owned, Stack)> 
     screen.title("Starting");
     screen.step("the test bed's programs (built from source at the first run, about 10 minutes)");
     let programs = Programs::beside_this_one()?;
-    crate::testbed::Binaries::ensure().await?;
+    Binaries::ensure().await?;
     screen.done();
     screen.step("etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kwok");
     let options = StackOptions { build_time: BUILD_TEXT, log_level: "info", ..StackOptions::default() };

@@ -88,6 +88,11 @@ impl Screen {
         println!("   [{}] {what}", if passed { "ok" } else { "FAILED" });
     }
 
+    /// Whether a check failed so far.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed > 0
+    }
+
     /// Shows a kubectl command and what it prints.
     pub(super) async fn command(&mut self, stack: &Stack, args: &[&str]) -> Result<()> {
         let output = stack.plane().kubectl(args).await?.ok()?;
@@ -102,7 +107,7 @@ impl Screen {
     pub(super) fn end(&mut self) -> bool {
         self.progress_done();
         println!("\n{} checks passed, {} failed", self.passed, self.failed);
-        self.failed == 0
+        !self.has_failed()
     }
 }
 

@@ -3,7 +3,7 @@
 //! A bed is a directory `beds/<name>` in the cache with a state file that names every process by pid and start time.
 //! It is written before the processes are let go, so a bed is either in it or dies with `up`.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -79,7 +79,7 @@ pub enum Down {
 /// Starts a bed's control plane, unless the bed runs already. What is left of one whose processes have all ended (after a
 /// restart of the machine) is replaced; one of which a part runs is an error.
 pub async fn claim(name: &str) -> Result<Claim, Error> {
-    let (bed, _lock) = match prepare(name)? {
+    let (bed, _lock) = match prepare(name).await? {
         Prepared::Running(bed) => return Ok(Claim::Running(bed)),
         Prepared::Empty(bed, lock) => (bed, lock),
     };
@@ -126,7 +126,7 @@ pub async fn down(name: &str) -> Result<Down, Error> {
     if !dir.exists() {
         return Ok(Down::Unknown);
     }
-    let _lock = lock()?;
+    let _lock = lock().await?;
     let mut stopped = 0;
     for process in read_state(&dir)?.iter().rev() {
         if process.identity.is_alive() {
@@ -137,6 +137,17 @@ pub async fn down(name: &str) -> Result<Down, Error> {
     }
     remove(&dir)?;
     Ok(Down::Stopped(stopped))
+}
+
+/// Removes the directory of a bed of which no process runs any more; another one is left alone.
+pub async fn clear(name: &str) -> Result<(), Error> {
+    check_name(name)?;
+    let dir = beds_dir()?.join(name);
+    let _lock = lock().await?;
+    if read_state(&dir)?.iter().any(|process| process.identity.is_alive()) {
+        return Ok(());
+    }
+    remove(&dir)
 }
 
 /// The names of all beds, running or not.
@@ -161,10 +172,10 @@ enum Prepared {
     Empty(Bed, File),
 }
 
-fn prepare(name: &str) -> Result<Prepared, Error> {
+async fn prepare(name: &str) -> Result<Prepared, Error> {
     check_name(name)?;
     let dir = beds_dir()?.join(name);
-    let lock = lock()?;
+    let lock = lock().await?;
     let bed = Bed { name: name.to_owned(), kubeconfig: kubeconfig_path(&dir), logs: log_dir(&dir) };
     let processes = read_state(&dir)?;
     let (running, ended): (Vec<_>, Vec<_>) = processes.iter().partition(|p| p.identity.is_alive());
@@ -193,18 +204,10 @@ fn read_state(dir: &Path) -> Result<Vec<Recorded>, Error> {
 }
 
 /// One `up` or `down` at a time; a second one waits. Not one lock per name: those files could never be removed.
-fn lock() -> Result<File, Error> {
+async fn lock() -> Result<File, Error> {
     let dir = beds_dir()?;
     fs::create_dir_all(&dir).map_err(Error::io("create", &dir))?;
-    let path = dir.join(".lock");
-    let file = File::create(&path).map_err(Error::io("create", &path))?;
-    match file.try_lock() {
-        Ok(()) => return Ok(file),
-        Err(TryLockError::WouldBlock) => eprintln!("testbed: waiting for another `up` or `down`"),
-        Err(TryLockError::Error(source)) => return Err(Error::Io { action: "lock", path, source }),
-    }
-    file.lock().map_err(Error::io("lock", &path))?;
-    Ok(file)
+    super::lock::lock(&dir.join(".lock"), "waiting for another `up` or `down`").await
 }
 
 fn remove(dir: &Path) -> Result<(), Error> {

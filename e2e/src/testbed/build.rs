@@ -1,6 +1,6 @@
 //! `go build` of one pinned module into the cache: once, atomically, with progress.
 
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::io::{IsTerminal, stderr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,6 +12,7 @@ use tokio::process::Command;
 use super::binaries::{Module, Tool, cache_dir};
 use super::clock::Stopwatch;
 use super::error::Error;
+use super::lock::lock;
 use super::process::Process;
 
 type Packages = [(Tool, &'static str, &'static str)];
@@ -34,7 +35,8 @@ pub(crate) async fn ensure(module: &Module, packages: &Packages) -> Result<PathB
         return Ok(dir);
     }
     fs::create_dir_all(&dir).map_err(Error::io("create", &dir))?;
-    let _lock = lock(module.name, dir.with_extension("lock")).await?;
+    let busy = format!("another run is building {}, waiting for it", module.name);
+    let _lock = lock(&dir.with_extension("lock"), &busy).await?;
     if !complete() {
         build(module.name, packages, &source, linker.trim(), &dir, &cache.join("logs")).await?;
     }
@@ -57,22 +59,6 @@ async fn key(source: &Path, linker: &str) -> Result<String, Error> {
     hash.update(&go.stdout);
     hash.update(linker);
     Ok(hex::encode(&hash.finalize()[..8]))
-}
-
-/// Holds the lock of one build; says so when another run has it.
-async fn lock(name: &'static str, path: PathBuf) -> Result<File, Error> {
-    let file = File::create(&path).map_err(Error::io("create", &path))?;
-    match file.try_lock() {
-        Ok(()) => return Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            eprintln!("testbed: another run is building {name}, waiting for it");
-        }
-        Err(TryLockError::Error(source)) => {
-            return Err(Error::Io { action: "lock", path, source });
-        }
-    }
-    let locked = tokio::task::spawn_blocking(move || file.lock().map(|()| file)).await;
-    locked.map_err(std::io::Error::other).and_then(|file| file).map_err(Error::io("lock", &path))
 }
 
 async fn build(

@@ -19,6 +19,7 @@ mod control_plane;
 mod error;
 mod identity;
 mod kubeconfig;
+mod lock;
 pub mod nodes;
 mod process;
 mod provision;
