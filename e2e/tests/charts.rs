@@ -106,7 +106,9 @@ async fn named_namespaces_render_roles_and_nothing_for_the_whole_cluster() -> Re
 async fn bad_values_are_refused_by_name() -> Result<()> {
     let plane = plane().await?;
     let table: &[(&str, &str)] = &[
-        ("replicaCount=2", "replicaCount"),
+        ("replicaCount=-1", "replicaCount"),
+        ("leaderElection.enabled=maybe", "enabled"),
+        ("podDisruptionBudget.maxUnavailable=one", "maxUnavailable"),
         ("replicas=1", "replicas"),
         ("image.repository=", "repository"),
         ("image.digest=sha256:1234", "digest"),
@@ -142,12 +144,19 @@ async fn bad_values_are_refused_by_name() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_installation_without_a_region_or_on_an_unsupported_cluster_says_why() -> Result<()> {
+async fn an_installation_without_a_region_or_an_election_or_on_an_unsupported_cluster_says_why() -> Result<()>
+{
     let plane = plane().await?;
     let message = |result: Result<String>| result.err().map(|error| error.to_string()).unwrap_or_default();
     let no_region = message(render::<&str>(plane, &[]).await);
     assert!(no_region.contains("region is not set: add --set region="), "{no_region}");
     render(plane, &["--set", "extraEnv[0].name=ECI_REGION,extraEnv[0].value=cn-hangzhou"]).await?;
+
+    let alone = ["--set", "leaderElection.enabled=false"];
+    let two = message(render(plane, &[&DEFAULTS[..], &alone, &["--set", "replicaCount=2"]].concat()).await);
+    assert!(two.contains("replicaCount is 2 and leaderElection.enabled is false"), "{two}");
+    let two = render(plane, &[&DEFAULTS[..], &["--set", "replicaCount=2"]].concat()).await?;
+    assert!(two.contains("type: RollingUpdate"), "{two}");
 
     let mut args = DEFAULTS.to_vec();
     args.extend(["--kube-version", ""]);
@@ -220,6 +229,9 @@ async fn the_installed_operator_may_do_its_work_and_nothing_else() -> Result<()>
         "get namespaces/kube-system",
         "create configmaps -n eci-system",
         "get configmaps/eci-operator-cluster-id -n eci-system",
+        "create leases.coordination.k8s.io -n eci-system",
+        "get leases.coordination.k8s.io/eci-operator -n eci-system",
+        "patch leases.coordination.k8s.io/eci-operator -n eci-system",
     ] {
         assert!(may(plane, question).await?, "the operator must be allowed to {question}");
     }
@@ -236,6 +248,9 @@ async fn the_installed_operator_may_do_its_work_and_nothing_else() -> Result<()>
         "create configmaps -n team-a",
         "update configmaps -n eci-system",
         "get configmaps/other -n eci-system",
+        "patch leases.coordination.k8s.io/kube-scheduler -n eci-system",
+        "create leases.coordination.k8s.io -n kube-system",
+        "delete leases.coordination.k8s.io/eci-operator -n eci-system",
         "get pods -n team-a",
         "get nodes",
         "create pods -n eci-system",

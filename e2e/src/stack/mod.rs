@@ -5,6 +5,7 @@
 
 mod caches;
 mod images;
+mod replica;
 
 use std::ffi::OsString;
 use std::fs;
@@ -27,6 +28,7 @@ use crate::testbed::{ControlPlane, Process, StartOptions};
 
 pub use caches::{Caches, condition, message};
 pub use images::Programs;
+pub use replica::{Replica, leads};
 
 /// The namespace of the operator.
 pub const NAMESPACE: &str = "eci-system";
@@ -142,36 +144,34 @@ impl Stack {
     /// Starts the operator and waits until it is ready.
     pub async fn start_operator(&mut self) -> Result<()> {
         self.launch_operator().await?;
-        let health = self.health.clone();
         let operator = self.operator.as_ref().context("the operator was just started")?;
-        eventually("the operator is ready", START_LIMIT, || async {
-            operator.check_alive().map_err(|error| error.to_string())?;
-            is_ready(&health).await
-        })
-        .await
-        .map_err(|error| error.context(operator.log_tail(20)))
+        wait_ready(operator, &self.health).await
     }
 
     /// Starts the operator and does not wait.
     pub async fn launch_operator(&mut self) -> Result<()> {
         ensure!(self.operator.is_none(), "the operator runs already");
+        self.operator = Some(self.launch("operator", "eci-operator-0", &self.health).await?);
+        Ok(())
+    }
+
+    /// Starts a process of the operator, as the pod `pod` that serves health at `health`.
+    async fn launch(&self, name: &str, pod: &str, health: &str) -> Result<Process> {
         let token = self.plane.token_for(NAMESPACE, SERVICE_ACCOUNT).await?;
         self.plane.kubeconfig_for_token(&token, &self.operator_kubeconfig())?;
         let env = [
             ("KUBECONFIG", self.operator_kubeconfig().into_os_string()),
             ("POD_NAMESPACE", OsString::from(NAMESPACE)),
-            ("POD_NAME", OsString::from("eci-operator-0")),
+            ("POD_NAME", OsString::from(pod)),
         ];
         let credentials = write_credentials(self.plane.dir())?;
         let args = self.args.iter().map(|arg| match arg.split_once('=') {
             // What a process outside of a pod has to have in another place.
-            Some(("--listen-address", _)) => format!("--listen-address={}", self.health),
+            Some(("--listen-address", _)) => format!("--listen-address={health}"),
             Some(("--credentials-dir", _)) => format!("--credentials-dir={}", credentials.display()),
             _ => arg.clone(),
         });
-        let operator = Process::spawn("operator", &self.programs.operator, args, env, &self.plane.log_dir())?;
-        self.operator = Some(operator);
-        Ok(())
+        Ok(Process::spawn(name, &self.programs.operator, args, env, &self.plane.log_dir())?)
     }
 
     /// kill -9.
@@ -326,6 +326,16 @@ fn write_credentials(dir: &Path) -> Result<PathBuf> {
 /// A port that was free a moment ago.
 fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// Waits until an operator says that it is ready.
+async fn wait_ready(operator: &Process, health: &str) -> Result<()> {
+    eventually("the operator is ready", START_LIMIT, || async {
+        operator.check_alive().map_err(|error| error.to_string())?;
+        is_ready(health).await
+    })
+    .await
+    .map_err(|error| error.context(operator.log_tail(20)))
 }
 
 /// Whether the operator says that it is ready.

@@ -1,0 +1,44 @@
+//! More than one operator.
+
+use anyhow::{Context as _, Result};
+
+use super::{STOP_LIMIT, Stack, free_port, get, wait_ready};
+use crate::testbed::Process;
+
+/// An operator beside the stack's own. Dropping it ends it.
+#[derive(Debug)]
+pub struct Replica {
+    process: Process,
+    health: String,
+}
+
+impl Replica {
+    /// Where it serves health and metrics: host and port.
+    pub fn health(&self) -> &str {
+        &self.health
+    }
+
+    /// kill -9.
+    pub async fn kill(self) -> Result<()> {
+        self.process.kill9();
+        self.process.wait(STOP_LIMIT).await.context("the operator survived kill -9")?;
+        Ok(())
+    }
+}
+
+impl Stack {
+    /// Starts another operator, as the pod `pod`, and waits until it is ready.
+    pub async fn start_replica(&self, pod: &str) -> Result<Replica> {
+        let health = format!("127.0.0.1:{}", free_port()?);
+        let process = self.launch(pod, pod, &health).await?;
+        wait_ready(&process, &health).await?;
+        Ok(Replica { process, health })
+    }
+}
+
+/// Whether the operator that serves there says that it leads.
+pub async fn leads(health: &str) -> Result<bool> {
+    let (_, page) = get(health, "/metrics").await?;
+    let gauge = page.lines().find_map(|line| line.strip_prefix("eci_operator_leader "));
+    Ok(gauge.context("no metric eci_operator_leader")? == "1")
+}
