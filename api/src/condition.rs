@@ -66,7 +66,7 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// Reasons of the conditions of an object that owns a cloud resource (ImageCache, later DataCache).
+    /// Reasons of the conditions of an object that owns a cloud resource (ImageCache, DataCache).
     Reason {
         /// The cloud resource is usable.
         Available,
@@ -83,8 +83,8 @@ reasons! {
         UpdateInProgress,
         /// The build failed in the cloud; `status.events` tell why. Tried again after 5, 30 and 120 minutes.
         BuildFailed,
-        /// Three builds of this generation failed. Correct the spec or what it refers to, or set the annotation
-        /// eci-operator.io/requested-at to a new value.
+        /// The first build of this generation and its three retries failed. Correct the spec or what it refers to, or
+        /// set the annotation eci-operator.io/requested-at to a new value.
         BuildFailedPermanently,
         /// The resource was removed outside of the operator and is built again.
         Vanished,
@@ -136,6 +136,12 @@ reasons! {
         RegionChanged,
         /// More resources vanished at once than can be believed; nothing is rebuilt.
         CloudViewSuspect,
+        /// DataCache: a cache of somebody else has this bucket and path. Choose another path, or take it over with
+        /// `spec.adopt`.
+        BucketPathTaken,
+        /// The cache that `spec.adopt` names does not exist, has another owner, or the namespace is not labelled
+        /// eci-operator.io/privileged=true; the message says which.
+        AdoptionRefused,
     }
 }
 

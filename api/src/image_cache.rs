@@ -30,7 +30,7 @@ pub const MAX_IMAGES: usize = 20;
     printcolumn(name = "ID", type_ = "string", json_path = ".status.imageCacheID", description = "ID of the cloud resource."),
     printcolumn(name = "Message", type_ = "string", priority = 1, json_path = ".status.conditions[?(@.type==\"Ready\")].message", description = "The reason in a sentence."),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", description = "Since the object was created."),
-    validation = Rule::new("size(self.metadata.name) <= 63").message("metadata.name must have at most 63 characters: it becomes part of the cloud resource's name")
+    validation = crate::rules::name()
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -59,8 +59,8 @@ pub struct ImageCacheSpec {
     #[schemars(length(max = 20))]
     #[x_kube(
         merge_strategy = ListMerge::Map(vec!["host".into()]),
-        validation = Rule::new("self.all(r, r.host.matches('^[a-zA-Z0-9]([a-zA-Z0-9.-]*[a-zA-Z0-9])?(:[0-9]{1,5})?$'))").message("a host is a name or address with an optional port, without a scheme or path, such as registry.example.com:5000"),
-        validation = Rule::new("self.all(r, has(r.insecureSkipTLSVerify) || has(r.plainHTTP))").message("each entry sets insecureSkipTLSVerify or plainHTTP; leave out registries that need neither")
+        validation = crate::rules::registry_hosts(),
+        validation = crate::rules::registry_entries()
     )]
     pub registries: Vec<RegistryOptions>,
 
@@ -75,9 +75,8 @@ pub struct ImageCacheSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 10))]
     #[x_kube(
-        validation = Rule::new("self.matches('^[1-9][0-9]*(Gi|Ti)$')").message("must be a whole number of Gi or Ti, such as 40Gi"),
-        // Eight digits at most, so that int() cannot overflow; what the first rule refuses passes here.
-        validation = Rule::new("!self.matches('^[1-9][0-9]*(Gi|Ti)$') || (self.endsWith('Gi') ? int(self.replace('Gi','')) >= 20 && int(self.replace('Gi','')) <= 32768 : int(self.replace('Ti','')) <= 32)").message("must be between 20Gi and 32768Gi (32Ti)")
+        validation = crate::rules::size_syntax(),
+        validation = crate::rules::size_range()
     )]
     pub size: Option<String>,
 
@@ -99,8 +98,8 @@ pub struct ImageCacheSpec {
     #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 15))]
     #[x_kube(
-        validation = Rule::new("self.all(k, size(k) >= 1 && size(k) <= 128)").message("a key has 1 to 128 characters"),
-        validation = Rule::new("!self.exists(k, k.startsWith('eci-operator.io/') || k.startsWith('aliyun') || k.startsWith('acs:'))").message("keys that start with eci-operator.io/, aliyun or acs: are reserved")
+        validation = crate::rules::tag_keys(),
+        validation = crate::rules::reserved_tag_keys()
     )]
     pub tags: std::collections::BTreeMap<String, TagValue>,
 
@@ -347,7 +346,7 @@ pub struct CachedImage {
 /// A create call whose outcome is not yet known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Operation {
+pub struct Operation<R = ImageCacheRequest> {
     /// Its attempt number.
     pub attempt: i64,
     /// How many sends of the call were recorded. Each is recorded before it is sent.
@@ -357,7 +356,7 @@ pub struct Operation {
     /// When it was recorded.
     pub start_time: Time,
     /// Everything that the call says but secret values.
-    pub request: ImageCacheRequest,
+    pub request: R,
     /// The secrets whose values the call carries.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secret_versions: Vec<SecretVersion>,
@@ -380,11 +379,11 @@ pub struct SecretVersion {
 /// What a resource was made from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Applied {
+pub struct Applied<R = ImageCacheRequest> {
     /// Attempt that made it.
     pub attempt: i64,
     /// The request.
-    pub request: ImageCacheRequest,
+    pub request: R,
     /// The secrets whose values the call carried.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secret_versions: Vec<SecretVersion>,

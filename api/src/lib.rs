@@ -5,9 +5,12 @@
 #![warn(missing_docs)]
 
 pub mod condition;
+pub mod data_cache;
+pub mod eip;
 pub mod image_cache;
 pub mod image_reference;
 pub mod quantity;
+mod rules;
 
 /// The API group of every kind.
 ///

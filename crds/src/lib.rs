@@ -13,7 +13,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use eci_api::condition::Reason;
+use eci_api::data_cache::DataCache;
 use eci_api::image_cache::ImageCache;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 
 /// A file that this crate writes.
@@ -54,25 +56,59 @@ pub enum Error {
     },
 }
 
+/// A kind that we publish.
+struct Kind {
+    /// Its name.
+    name: &'static str,
+    /// What the derive gives.
+    crd: CustomResourceDefinition,
+    /// Where its manifest, its chart's template and its reference go.
+    paths: [&'static str; 3],
+    /// The reasons of its conditions, with what they mean.
+    reasons: Vec<(&'static str, &'static str)>,
+}
+
+fn kinds() -> [Kind; 2] {
+    let cloud_resource = || Reason::ALL.iter().map(|reason| (reason.as_str(), reason.doc())).collect();
+    [
+        Kind {
+            name: "DataCache",
+            crd: DataCache::crd(),
+            paths: [
+                "crds/datacaches.yaml",
+                "charts/eci-operator-crds/templates/datacaches.yaml",
+                "docs/reference/datacache.md",
+            ],
+            reasons: cloud_resource(),
+        },
+        Kind {
+            name: "ImageCache",
+            crd: ImageCache::crd(),
+            paths: [
+                "crds/imagecaches.yaml",
+                "charts/eci-operator-crds/templates/imagecaches.yaml",
+                "docs/reference/imagecache.md",
+            ],
+            reasons: cloud_resource(),
+        },
+    ]
+}
+
 /// Every generated file, in the order of their paths.
 pub fn generate() -> Result<Vec<Generated>, Error> {
-    let kind = "ImageCache";
-    let crd = manifest::finish(
-        serde_json::to_value(ImageCache::crd()).map_err(|source| Error::Json { kind, source })?,
-    );
-    let yaml = |source| Error::Yaml { kind, source };
-    Ok(vec![
-        Generated {
-            path: "charts/eci-operator-crds/templates/imagecaches.yaml",
-            content: manifest::template(&crd).map_err(yaml)?,
-        },
-        Generated { path: "crds/imagecaches.yaml", content: manifest::plain(&crd).map_err(yaml)? },
-        Generated {
-            path: "crds/kustomization.yaml",
-            content: manifest::kustomization(&["imagecaches.yaml"]),
-        },
-        Generated { path: "docs/reference/imagecache.md", content: reference::page(&crd, Reason::ALL) },
-    ])
+    let mut files = Vec::new();
+    let mut resources = Vec::new();
+    for Kind { name: kind, crd, paths: [plain, template, page], reasons } in kinds() {
+        let crd = manifest::finish(serde_json::to_value(crd).map_err(|source| Error::Json { kind, source })?);
+        let yaml = |source| Error::Yaml { kind, source };
+        files.push(Generated { path: plain, content: manifest::plain(&crd).map_err(yaml)? });
+        files.push(Generated { path: template, content: manifest::template(&crd).map_err(yaml)? });
+        files.push(Generated { path: page, content: reference::page(&crd, &reasons) });
+        resources.push(plain.trim_start_matches("crds/"));
+    }
+    files.push(Generated { path: "crds/kustomization.yaml", content: manifest::kustomization(&resources) });
+    files.sort_by_key(|file| file.path);
+    Ok(files)
 }
 
 /// The root of the repository that this crate was built in.

@@ -2,11 +2,10 @@
 
 use std::fmt::Write as _;
 
-use eci_api::condition::Reason;
 use serde_json::Value;
 
 /// The page. A missing part of the CRD leaves its section empty; the tests of this crate check the real one.
-pub(crate) fn page(crd: &Value, reasons: &[Reason]) -> String {
+pub(crate) fn page(crd: &Value, reasons: &[(&str, &str)]) -> String {
     let text = |pointer: &str| crd.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let list = |pointer: &str| {
         let words =
@@ -66,8 +65,8 @@ pub(crate) fn page(crd: &Value, reasons: &[Reason]) -> String {
     }
 
     page.push_str("\n## Reasons of the conditions\n\n| reason | meaning |\n| --- | --- |\n");
-    for reason in reasons {
-        let _ = writeln!(page, "| `{reason}` | {} |", cell(reason.doc()));
+    for (reason, meaning) in reasons {
+        let _ = writeln!(page, "| `{reason}` | {} |", cell(meaning));
     }
     page
 }
