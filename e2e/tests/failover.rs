@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use eci_core::lease::{LOOK_EVERY, SHORTEST};
 use eci_e2e::eventually::eventually;
 use eci_e2e::stack::{Caches, Replica, Stack, StackOptions, get, leads};
+use eci_e2e::testbed::Process;
 use eci_sim::faults::{Effect, Fault, Seen};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
@@ -83,6 +85,37 @@ async fn says(health: &str) -> bool {
     answer.is_ok_and(|answer| answer.unwrap_or(false))
 }
 
+fn signal(process: &Process, signal: Signal) -> Result<()> {
+    Ok(kill_process(Pid::from_raw(process.pid()).context("a process number")?, signal)?)
+}
+
+/// An operator ends by itself, and says that it has lost the lease.
+async fn ends_without_the_lease(operator: &Process) -> Result<()> {
+    eventually("the operator ends", SOON, || async {
+        match operator.exit_status() {
+            Some(status) if !status.success() => Ok(()),
+            Some(status) => Err(format!("it ended with {status}")),
+            None => Err("it runs".to_owned()),
+        }
+    })
+    .await?;
+    let log = operator.log_tail(3);
+    ensure!(log.contains("lost the lease eci-system/eci-operator"), "{log}");
+    Ok(())
+}
+
+/// An operator logs a line with this text.
+async fn logs(operator: &Process, text: &str) -> Result<()> {
+    eventually(&format!("the operator logs {text:?}"), SOON, || async {
+        if fs::read_to_string(operator.log_path()).is_ok_and(|log| log.contains(text)) {
+            Ok(())
+        } else {
+            Err(operator.log_tail(3))
+        }
+    })
+    .await
+}
+
 /// A stack whose own operator leads, and one that stands by.
 async fn pair(build_time: &'static str) -> Result<(Stack, Replica)> {
     let stack = Stack::start(StackOptions { build_time, ..StackOptions::default() }).await?;
@@ -152,22 +185,32 @@ async fn a_leader_that_was_frozen_for_longer_than_its_lease_ends_without_another
     let caches = stack.namespace("frozen").await?;
     let sampler = Sampler::start(stack.health(), second.health());
     let first = stack.operator().context("the first operator runs")?;
-    let pid = Pid::from_raw(first.pid()).context("a process number")?;
-    kill_process(pid, Signal::STOP)?;
+    signal(first, Signal::STOP)?;
     caches.create("web", json!({ "images": ["registry.example.com/shop/web:1"] })).await?;
     leads_within(second.health(), TAKEOVER).await?;
-    kill_process(pid, Signal::CONT)?;
-    eventually("the first operator ends", SOON, || async {
-        match first.exit_status() {
-            Some(status) if !status.success() => Ok(()),
-            Some(status) => Err(format!("it ended with {status}")),
-            None => Err("it runs".to_owned()),
-        }
-    })
-    .await?;
-    let log = first.log_tail(3);
-    ensure!(log.contains("lost the lease eci-system/eci-operator"), "{log}");
+    signal(first, Signal::CONT)?;
+    ends_without_the_lease(first).await?;
     ready_and_billed_once(&stack, &caches, "web", SOON).await?;
     ensure!(sampler.end().await? > 0, "nothing was sampled");
     Ok(())
+}
+
+#[tokio::test]
+async fn a_leader_outlasts_a_short_silence_of_the_api_server_and_ends_in_a_long_one() -> Result<()> {
+    let stack = Stack::start(StackOptions::default()).await?;
+    leads_within(stack.health(), HANDOVER).await?;
+    let operator = stack.operator().context("the operator runs")?;
+    let servers = stack.plane().processes();
+    let server = servers.iter().find(|p| p.name() == "kube-apiserver").context("an API server")?;
+
+    signal(server, Signal::STOP)?;
+    logs(operator, "the leader election has trouble").await?;
+    signal(server, Signal::CONT)?;
+    logs(operator, "the lease can be read and written again").await?;
+    ensure!(leads(stack.health()).await?, "it leads no more");
+
+    signal(server, Signal::STOP)?;
+    let ended = ends_without_the_lease(operator).await;
+    signal(server, Signal::CONT)?;
+    ended
 }

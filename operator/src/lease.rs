@@ -188,7 +188,7 @@ impl Elector {
         let api = self.api.clone();
         match self.request("get", api.get(NAME)).await {
             Ok(lease) => {
-                let record = lease.map(|lease| self.record(&lease));
+                let record = lease.map(|lease| record(&lease, self.duration));
                 self.seen.saw(record, self.clock.now().mono);
                 self.stand();
             }
@@ -213,7 +213,7 @@ impl Elector {
         };
         match written {
             Ok(Some(lease)) => {
-                self.seen.claimed(self.record(&lease), sent, self.clock.now().mono);
+                self.seen.claimed(record(&lease, self.duration), sent, self.clock.now().mono);
                 if anew {
                     tracing::info!(
                         lease = self.lease,
@@ -287,16 +287,68 @@ impl Elector {
         self.told = holder;
         self.standing.send_replace(standing);
     }
+}
 
-    fn record(&self, lease: &Lease) -> LeaseRecord {
-        let spec = lease.spec.clone().unwrap_or_default();
-        let holder = spec.holder_identity.filter(|holder| !holder.is_empty());
-        let seconds = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
-        LeaseRecord {
-            version: lease.resource_version().unwrap_or_default(),
-            holder: holder.map(|holder| holder.chars().take(HOLDER_LIMIT).collect()),
-            duration: seconds.map_or(self.duration, Duration::from_secs),
-            transitions: spec.lease_transitions.unwrap_or_default(),
+/// What matters of a Lease; `duration` stands in for one that says none.
+fn record(lease: &Lease, duration: Duration) -> LeaseRecord {
+    let spec = lease.spec.clone().unwrap_or_default();
+    let holder = spec.holder_identity.filter(|holder| !holder.is_empty());
+    let seconds = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
+    LeaseRecord {
+        version: lease.resource_version().unwrap_or_default(),
+        holder: holder.map(|holder| holder.chars().take(HOLDER_LIMIT).collect()),
+        duration: seconds.map_or(duration, Duration::from_secs),
+        transitions: spec.lease_transitions.unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use eci_core::lease::SHORTEST;
+    use serde_json::Value;
+
+    use super::*;
+
+    fn read(spec: &Value) -> LeaseRecord {
+        let lease = json!({ "metadata": { "name": NAME, "resourceVersion": "7" }, "spec": spec });
+        record(&serde_json::from_value(lease).unwrap(), SHORTEST)
+    }
+
+    #[test]
+    fn any_lease_that_the_server_can_have_is_read() {
+        let ours = json!({ "holderIdentity": "a", "leaseDurationSeconds": 15, "leaseTransitions": 2 });
+        let duration = Duration::from_secs(15);
+        let holder = Some("a".to_owned());
+        assert_eq!(read(&ours), LeaseRecord { version: "7".into(), holder, duration, transitions: 2 });
+        let nobodys = LeaseRecord { version: "7".into(), holder: None, duration: SHORTEST, transitions: 0 };
+        for spec in [json!(null), json!({}), json!({ "holderIdentity": "", "leaseDurationSeconds": -1 })] {
+            assert_eq!(read(&spec), nobodys);
         }
+        let long = read(&json!({ "holderIdentity": "ä".repeat(100_000) })).holder.unwrap();
+        assert_eq!(long.chars().count(), HOLDER_LIMIT);
+    }
+
+    #[test]
+    fn two_processes_of_one_pod_have_two_names_that_are_kept_whole() {
+        let pod = "p".repeat(10_000);
+        let (one, other) = (identity(Some(&pod)).unwrap(), identity(Some(&pod)).unwrap());
+        assert_ne!(one, other);
+        assert_eq!(read(&json!({ "holderIdentity": one })).holder, Some(one));
+        assert!(identity(None).unwrap().starts_with("eci-operator_"));
+    }
+
+    #[test]
+    fn a_copy_of_the_leadership_says_how_long_it_lasts() {
+        let clock = Clock::start();
+        let (standing, follow) = watch::channel(Standing::Unknown);
+        let leadership = Leadership(Some((follow, clock)));
+        assert_eq!((leadership.left(), leadership.holds()), (Some(Duration::ZERO), false));
+        standing.send_replace(Standing::Leads(clock.now().mono.plus(SHORTEST)));
+        let left = leadership.clone().left().unwrap();
+        assert!(leadership.holds() && left > SHORTEST / 2 && left <= SHORTEST, "{left:?}");
+        standing.send_replace(Standing::Leads(Mono::default()));
+        assert_eq!((leadership.left(), leadership.holds()), (Some(Duration::ZERO), false));
+        let alone = Leadership::default();
+        assert_eq!((alone.left(), alone.holds()), (None, true));
     }
 }
