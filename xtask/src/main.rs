@@ -3,6 +3,7 @@
 mod bed;
 mod bench;
 mod demo;
+mod reconcile;
 mod tiers;
 
 use std::env;
@@ -78,7 +79,7 @@ fn main() -> ExitCode {
         Task::Test(args) => test(&args.tiers),
         Task::Lint => lint(),
         Task::Crds => run(&["cargo", "run", "--quiet", "--package", "eci-crds"]).map(|()| ExitCode::SUCCESS),
-        Task::Bench(bench) => bench::run(&bench).map(|()| ExitCode::SUCCESS),
+        Task::Bench(bench) => bench::run(&bench),
     };
     result.unwrap_or_else(|error| {
         // Not by returning it: a person who failed a tier has no use for our stack.

@@ -1,0 +1,8 @@
+//! Measurements of everything together. What they find wrong is an invariant that does not hold, never a time: times
+//! depend on the machine.
+
+mod measure;
+mod reconcile;
+mod table;
+
+pub use reconcile::run as reconcile;
