@@ -166,7 +166,7 @@ fn request(object: &ImageCache, defaults: &Defaults) -> Result<ImageCacheRequest
     let name = object.metadata.name.as_deref().unwrap_or_default();
     let problem = |reason, message: String| Problem {
         reason,
-        message: format!("ImageCache {namespace}/{name}: {message}"),
+        message: format!("ImageCache {namespace}/{name}: {message}."),
     };
     let invalid = |message| problem(Reason::InvalidSpec, message);
     let spec = &object.spec;
@@ -174,7 +174,7 @@ fn request(object: &ImageCache, defaults: &Defaults) -> Result<ImageCacheRequest
     let size = spec.size.as_deref().map_or(Ok(CacheSize::default()), CacheSize::parse);
     let size = size.map_err(|e| invalid(format!("spec.size: {e}")))?;
     if spec.acr_instances.iter().any(|a| a.service_role_arn.is_some() || a.user_role_arn.is_some()) {
-        return Err(invalid("spec.acrInstances: role ARNs let a namespace act as a role of the account; this version accepts them in no namespace. Remove serviceRoleARN and userRoleARN and use spec.imagePullSecrets.".into()));
+        return Err(invalid("spec.acrInstances: role ARNs let a namespace act as a role of the account; this version accepts them in no namespace. Remove serviceRoleARN and userRoleARN and use spec.imagePullSecrets".into()));
     }
     let network = spec.network.clone().unwrap_or_default();
     let v_switch_ids =
@@ -182,7 +182,7 @@ fn request(object: &ImageCache, defaults: &Defaults) -> Result<ImageCacheRequest
     if v_switch_ids.is_empty() {
         return Err(problem(
             Reason::NetworkMissing,
-            "no vSwitch is known: set spec.network.vSwitchIDs, or --vswitch-ids of the operator (chart value network.vSwitchIDs).".into(),
+            "no vSwitch is known: set spec.network.vSwitchIDs, or --vswitch-ids of the operator (chart value network.vSwitchIDs)".into(),
         ));
     }
     let sorted = |mut hosts: Vec<String>| {
@@ -348,7 +348,15 @@ pub fn status(
     generation: i64,
     now: Timestamp,
 ) -> ImageCacheStatus {
-    let old = old.cloned().unwrap_or_default();
+    let old = match old {
+        // Of a backup of another object nothing stays but what is not ours.
+        Some(old) if old.owner_uid.is_some() && old.owner_uid != record.owner_uid => ImageCacheStatus {
+            observed_generation: Some(-1),
+            conditions: condition::set(&old.conditions, &[], generation, now),
+            ..ImageCacheStatus::default()
+        },
+        old => old.cloned().unwrap_or_default(),
+    };
     let time = |t: Timestamp| Time(condition::whole_seconds(t));
     let applied = |o: &Owned<ImageCacheRequest>| Applied {
         attempt: o.attempt,
@@ -418,12 +426,19 @@ fn shown(view: &ImageCacheView) -> ImageCacheStatus {
     let time = |t: Timestamp| Time(condition::whole_seconds(t));
     let mut events: Vec<_> = view.events.iter().collect();
     events.sort_by_key(|e| std::cmp::Reverse(e.last_time));
+    // The API server refuses a status that names an image twice.
+    let mut named = BTreeSet::new();
     ImageCacheStatus {
         snapshot_id: view.snapshot_id.clone(),
         container_group_id: view.container_group_id.clone(),
         cloud_status: Some(view.state.as_str().to_owned()),
         progress_percent: view.progress_percent.map(|p| p.clamp(0, 100) / 10 * 10),
-        images: view.images.iter().map(|i| CachedImage { reference: i.clone(), digest: None }).collect(),
+        images: view
+            .images
+            .iter()
+            .filter(|image| named.insert(*image))
+            .map(|image| CachedImage { reference: image.clone(), digest: None })
+            .collect(),
         expiration_time: view.expiration_time.map(time),
         last_matched_time: view.last_matched_time.map(time),
         events: events

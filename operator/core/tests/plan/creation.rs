@@ -194,6 +194,15 @@ fn a_higher_attempt_than_the_record_knows_is_taken_over_as_the_successor() {
 }
 
 #[test]
+fn an_operation_of_another_object_is_not_waited_for() {
+    let mut t = Scene::about_to_send();
+    t.restart();
+    t.object.owner.uid = "uid-2".into();
+    assert_eq!(t.story(), ["list", "write [op 1/1]", "create 1/1"]);
+    assert_eq!(t.call().tags, owner("uid-2").tags(1));
+}
+
+#[test]
 fn a_status_of_another_object_counts_as_none() {
     let mut t = Scene::usable();
     t.object.owner.uid = "uid-2".into();
