@@ -77,6 +77,13 @@ pub(crate) async fn call<T>(
             code: status.code,
             message: clip(&status.message),
         }),
+        // serde's own message can quote a value, and the answer may be a Secret.
+        Err(kube::Error::SerdeError(error)) => Err(failed(format!(
+            "the answer cannot be read ({:?} error at line {}, column {})",
+            error.classify(),
+            error.line(),
+            error.column()
+        ))),
         Err(error) => Err(failed(with_causes(&error))),
     }
 }
@@ -188,4 +195,18 @@ async fn existing<T>(
 ) -> Result<T, KubeError> {
     let result = call(action, &target, sent).await?;
     result.ok_or_else(|| KubeError::Conflict { action, target: target() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_that_cannot_be_read_is_not_quoted() {
+        let broken = serde_json::from_str::<Secret>(r#"{"data": "hunter2"}"#).unwrap_err();
+        assert!(broken.to_string().contains("hunter2"), "{broken}");
+        let answer = async { Err::<Secret, _>(kube::Error::SerdeError(broken)) };
+        let error = call("get", || "Secret ns/login".into(), answer).await.unwrap_err().to_string();
+        assert!(error.starts_with("cannot get Secret ns/login: ") && !error.contains("hunter2"), "{error}");
+    }
 }
