@@ -193,7 +193,7 @@ async fn killed(screen: &mut Screen, stack: &mut Stack, caches: &Caches) -> Resu
     let recorded = caches.get("survivor").await?.status.and_then(|s| s.operation);
     screen.check(recorded.is_some(), "the call was recorded in the status before it was sent");
     stack.start_operator().await?;
-    screen.say("operator started again; it finds the cache by its tags instead of making another");
+    screen.say("operator started again; when the lease of the killed one is over (10 s), it finds the cache by its tags");
     follow(screen, caches, "survivor").await?;
     let billed = stack.billed("default", "survivor").await?;
     screen.check(billed.len() == 1, &format!("{} cache billed for survivor, not a second one", billed.len()));
