@@ -84,6 +84,10 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
         let expects = plan.record.current.as_ref().filter(|_| plan.record.seen && plan.record.usable);
         let expects = expects.filter(|_| !copy.is_deleting()).map(|owned| owned.id.clone());
         self.observer.report(&copy.key, &entry.uid, plan.busy, expects);
+        if plan.awaits.is_some_and(|since| !self.observer.await_list(&copy.key, &entry.uid, since)) {
+            // It came while the plan was made.
+            return Ok(false);
+        }
         if copy.is_deleting() && !copy.has_finalizer() {
             // Somebody else's finalizer keeps it; there is nothing of ours to say.
             return Ok(true);

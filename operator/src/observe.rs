@@ -45,12 +45,20 @@ pub struct Sighting<K: Managed> {
     ended: Option<Mono>,
     /// Tries in a row that failed.
     failures: u32,
+    /// So many of the resources that objects call usable are not in the list that it is not believed.
+    suspect: bool,
 }
 
 impl<K: Managed> Clone for Sighting<K> {
     fn clone(&self) -> Self {
-        let Self { snapshot, error, ended, failures } = self;
-        Self { snapshot: snapshot.clone(), error: error.clone(), ended: *ended, failures: *failures }
+        let Self { snapshot, error, ended, failures, suspect } = self;
+        Self {
+            snapshot: snapshot.clone(),
+            error: error.clone(),
+            ended: *ended,
+            failures: *failures,
+            suspect: *suspect,
+        }
     }
 }
 
@@ -103,7 +111,7 @@ pub struct Observer<K: Managed> {
 impl<K: Managed> Observer<K> {
     /// Knows nothing yet. `readers` are told which of their objects to reconcile.
     pub fn new(cluster: String, clock: Clock, readers: Vec<(Option<String>, Arc<Nudges>)>) -> Self {
-        let nothing = Sighting { snapshot: None, error: None, ended: None, failures: 0 };
+        let nothing = Sighting { snapshot: None, error: None, ended: None, failures: 0, suspect: false };
         Self {
             cluster,
             clock,
@@ -121,8 +129,8 @@ impl<K: Managed> Observer<K> {
 
     /// The newest complete list, reduced to what concerns `owner`, and the error of the newest try.
     pub fn look(&self, owner: &Owner) -> (Option<List<K>>, Option<Arc<CloudError>>) {
-        let Sighting { snapshot, error, .. } = self.sighting.borrow().clone();
-        let list = snapshot.map(|s| List { begun: s.begun, items: s.of(owner), suspect: self.suspects(&s) });
+        let Sighting { snapshot, error, suspect, .. } = self.sighting.borrow().clone();
+        let list = snapshot.map(|s| List { begun: s.begun, items: s.of(owner), suspect });
         (list, error)
     }
 
@@ -207,22 +215,30 @@ impl<K: Managed> Observer<K> {
                 if let Some(error) = &old.error {
                     tracing::info!(after_failures = old.failures, last = %error, "the cloud can be listed again");
                 }
-                (Sighting { snapshot: Some(Arc::new(snapshot)), error: None, ended, failures: 0 }, changes)
+                let suspect = self.suspects(&snapshot);
+                let snapshot = Some(Arc::new(snapshot));
+                (Sighting { snapshot, error: None, ended, failures: 0, suspect }, changes)
             }
             Err(error) => {
                 if old.error.as_ref().is_none_or(|e| e.meaning != error.meaning) {
                     tracing::warn!(%error, "cannot list the cloud's resources; trying again");
                 }
                 let failures = old.failures.saturating_add(1);
-                let snapshot = old.snapshot;
-                (Sighting { snapshot, error: Some(Arc::new(error)), ended, failures }, Changes::default())
+                let error = Some(Arc::new(error));
+                (Sighting { error, ended, failures, ..old.clone() }, Changes::default())
             }
         };
-        let failed = new.error.is_some();
+        // Who waits for a list learns why there is none, once for each reason, and not at each try.
+        let meaning = |s: &Sighting<K>| s.error.as_ref().map(|e| e.meaning);
+        let told = match &new.error {
+            None => Told::List(begun),
+            Some(_) if meaning(&new) != meaning(&old) => Told::Reason,
+            Some(_) => Told::Nothing,
+        };
         let concerned = {
             let mut tracked = self.tracked();
             self.sighting.send_replace(new);
-            concerned(&mut tracked, &changes, begun, failed)
+            concerned(&mut tracked, &changes, told)
         };
         for key in concerned {
             self.nudge(key);
@@ -257,16 +273,27 @@ fn track<'a>(tracked: &'a mut BTreeMap<Key, Tracked>, key: &Key, uid: &str) -> &
     entry
 }
 
+/// What a try tells those who wait for a list.
+#[derive(Clone, Copy, Debug)]
+enum Told {
+    /// There is one, begun at this instant.
+    List(Mono),
+    /// Why there is none.
+    Reason,
+    /// Nothing that they do not know.
+    Nothing,
+}
+
 /// Whom a try concerns: those whose resources changed, and those who waited for it.
-fn concerned(
-    tracked: &mut BTreeMap<Key, Tracked>,
-    changes: &Changes,
-    begun: Mono,
-    failed: bool,
-) -> BTreeSet<Key> {
+fn concerned(tracked: &mut BTreeMap<Key, Tracked>, changes: &Changes, told: Told) -> BTreeSet<Key> {
     let mut keys = BTreeSet::new();
     for (key, entry) in tracked {
-        let served = entry.awaits.take_if(|since| failed || *since <= begun).is_some();
+        let served = entry.awaits.take_if(|since| match told {
+            Told::List(begun) => *since <= begun,
+            Told::Reason => true,
+            Told::Nothing => false,
+        });
+        let served = served.is_some();
         if served || changes.names.contains(key) || changes.uids.contains(&entry.uid) {
             keys.insert(key.clone());
         }

@@ -151,11 +151,22 @@ async fn a_list_nudges_those_who_wait_for_it_and_those_whose_resources_changed()
 }
 
 #[tokio::test]
-async fn a_failed_try_nudges_everybody_who_waits() {
+async fn a_failure_is_told_once_to_those_who_wait_and_a_list_when_it_comes() {
     let (observer, nudges) = observer();
-    assert!(observer.await_list(&key("a"), "1", Mono(Duration::from_hours(1))));
-    observer.list_once(&Script::new([Err(Meaning::Denied)]), &INTERVALS).await;
-    assert_eq!(nudged(nudges).await, ["a"]);
+    let failing = [Err(Meaning::Denied), Err(Meaning::Denied), Err(Meaning::Throttled)];
+    let cloud = Script::new(failing.into_iter().chain([Ok((Vec::new(), None))]));
+    let wait = || observer.await_list(&key("a"), "1", Mono::default());
+    assert!(wait());
+    observer.list_once(&cloud, &INTERVALS).await;
+    assert_eq!(nudged(Arc::clone(&nudges)).await, ["a"], "it learns why there is none");
+    assert!(wait());
+    observer.list_once(&cloud, &INTERVALS).await;
+    assert!(nudged(Arc::clone(&nudges)).await.is_empty(), "the same reason is no news");
+    observer.list_once(&cloud, &INTERVALS).await;
+    assert_eq!(nudged(Arc::clone(&nudges)).await, ["a"], "another reason");
+    assert!(wait());
+    observer.list_once(&cloud, &INTERVALS).await;
+    assert_eq!(nudged(nudges).await, ["a"], "the list");
 }
 
 #[tokio::test]
@@ -164,7 +175,7 @@ async fn many_usable_resources_that_vanish_together_make_lists_suspect_until_the
     let views =
         |n: usize| -> Vec<_> { owners[..n].iter().map(|o| view(&format!("imc-{}", o.uid), o)).collect() };
     let (observer, _) = observer();
-    let cloud = Script::new([Ok((views(2), None)), Ok((views(3), None))]);
+    let cloud = Script::new([2, 2, 2, 3].map(|n| Ok((views(n), None))));
     for owner in &owners {
         let id = CloudId::parse(&format!("imc-{}", owner.uid)).unwrap();
         observer.report(&key(&owner.name), &owner.uid, false, Some(id));
@@ -173,8 +184,10 @@ async fn many_usable_resources_that_vanish_together_make_lists_suspect_until_the
     observer.list_once(&cloud, &INTERVALS).await;
     assert!(suspect(), "six of eight are missing");
     observer.report(&key("o7"), "7", false, None);
+    observer.list_once(&cloud, &INTERVALS).await;
     assert!(!suspect(), "one is accounted for");
     observer.report(&key("o7"), "7", false, CloudId::parse("imc-7").ok());
+    observer.list_once(&cloud, &INTERVALS).await;
     assert!(suspect());
     observer.list_once(&cloud, &INTERVALS).await;
     assert!(!suspect(), "one came back");
@@ -188,6 +201,7 @@ fn the_next_list_is_due_sooner_when_asked_for_and_later_after_failures() {
         error,
         ended: Some(Mono(second(100))),
         failures,
+        suspect: false,
     };
     let due = |s: &Sighting<_>, asked, busy| s.due(asked, busy, &INTERVALS, Mono(second(100)));
     let calm = sighting(None, 0);

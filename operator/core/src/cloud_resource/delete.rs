@@ -35,8 +35,9 @@ impl<K: Kind> Pass<'_, K> {
         }
         if let Some(Err(mut plan)) = self.in_doubt().map(|turn| self.window_over(turn)) {
             // The reason that people see is the deletion; the message says what it waits for.
+            let reason = if retain { Reason::Releasing } else { Reason::Deleting };
             for condition in &mut plan.conditions {
-                condition.reason = Reason::Deleting;
+                condition.reason = reason;
             }
             return *plan;
         }

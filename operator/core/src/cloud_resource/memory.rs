@@ -185,10 +185,27 @@ impl<K: Kind> Memory<K> {
         for owned in record.current.iter().chain(&record.successor) {
             self.known.entry(owned.id.clone()).or_insert(now.mono);
         }
-        if let Some(list) = seen.list {
-            let listed: BTreeSet<&CloudId> = list.items.iter().map(K::id).collect();
-            self.strays.retain(|id, _| listed.contains(id));
+        self.forget(seen, record);
+    }
+
+    /// Keeps what is known of resources that the record, the list or an answer names, or that were not seen to go.
+    fn forget(&mut self, seen: &Observed<'_, K>, record: &Record<K::Request>) {
+        let Some(list) = seen.list else { return };
+        let listed: BTreeSet<&CloudId> = list.items.iter().map(K::id).collect();
+        self.strays.retain(|id, _| listed.contains(id));
+        let recorded = record.current.iter().chain(&record.successor).map(|o| &o.id).chain(&record.retiring);
+        let mut named: BTreeSet<CloudId> = recorded.chain(listed).cloned().collect();
+        if let Some(Answer { says: Says::Made(id), .. }) = &self.answer {
+            named.insert(id.clone());
         }
+        self.known.retain(|id, _| named.contains(id) || !self.gone.contains(id));
+        named.extend(self.known.keys().cloned());
+        self.gone.retain(|id| named.contains(id));
+        self.released.retain(|id| named.contains(id));
+        self.looks.retain(|id, _| named.contains(id));
+        self.deleted.retain(|id, _| named.contains(id));
+        self.retagged.retain(|id, _| named.contains(id));
+        self.settled.retain(|id, _| named.contains(id));
     }
 
     /// Takes in what became of an effect.

@@ -441,4 +441,6 @@ pub struct Plan<R> {
     pub wake: Option<Duration>,
     /// Whether something is under way in the cloud, so that lists should come fast.
     pub busy: bool,
+    /// Rests until there is a list that was begun at this instant or later; the last try to get one failed.
+    pub awaits: Option<Mono>,
 }

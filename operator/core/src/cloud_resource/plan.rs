@@ -12,10 +12,13 @@ use super::{
     Record, Refusal, explain,
 };
 use crate::cloud::CloudId;
-use crate::time::Now;
+use crate::time::{Mono, Now};
 
 /// The margin by which the lease must outlive a create call.
 const LEASE_MARGIN: Duration = Duration::from_secs(1);
+
+/// When to plan again at the latest while no list can be had. The news of one comes sooner.
+const LIST_PATIENCE: Duration = Duration::from_mins(1);
 
 /// Decides what a pass does next. `memory` takes in what is seen; everything else is in the result.
 pub fn plan<K: Kind>(
@@ -31,7 +34,7 @@ pub fn plan<K: Kind>(
         record = Record::default();
     }
     memory.digest(&seen, &record, now);
-    let mut pass = Pass { seen, desired, memory, limits, now, record, wake: None, busy: false };
+    let mut pass = Pass { seen, desired, memory, limits, now, record, wake: None, busy: false, awaits: None };
     if pass.seen.object.deleting { pass.deleted() } else { pass.living() }
 }
 
@@ -45,6 +48,7 @@ pub(super) struct Pass<'a, K: Kind> {
     pub(super) record: Record<K::Request>,
     wake: Option<Duration>,
     busy: bool,
+    awaits: Option<Mono>,
 }
 
 pub(super) type Decision<K> = Plan<<K as Kind>::Request>;
@@ -109,6 +113,10 @@ impl<K: Kind> Pass<'_, K> {
             Says::Withheld => {}
             Says::Refused(error) => {
                 let (reason, _, message) = explain(&error);
+                // This is written anyway, and the vendor's support asks for it.
+                let request =
+                    error.request_id.as_ref().map(|id| format!(" (request {id})")).unwrap_or_default();
+                let message = format!("{message}{request}");
                 // A row is of one reason and one generation: an edited spec is not stalled by what came before it.
                 let same = |r: &Refusal| r.reason == reason && r.generation == operation.generation;
                 let before = self.record.refusal.take().filter(same);
@@ -172,7 +180,7 @@ impl<K: Kind> Pass<'_, K> {
     }
 
     /// Nothing can be decided before a list that was begun at `since` or later.
-    pub(super) fn await_list(&mut self, since: crate::time::Mono) -> Decision<K> {
+    pub(super) fn await_list(&mut self, since: Mono) -> Decision<K> {
         let Some(error) = self.seen.list_error.filter(|_| self.seen.list.is_none_or(|l| l.begun < since))
         else {
             return self.read(Read::List(since));
@@ -180,7 +188,8 @@ impl<K: Kind> Pass<'_, K> {
         let (reason, class, message) = explain(error);
         let progress = if class == Class::Stuck { Progress::Stalled } else { Progress::Reconciling };
         self.busy = true;
-        self.wake_in(self.limits.look_gap);
+        self.awaits = Some(since);
+        self.wake_in(LIST_PATIENCE);
         let usable = self.record.usable;
         self.rest(&Situation::new(usable, reason, progress, message))
     }
@@ -227,7 +236,14 @@ impl<K: Kind> Pass<'_, K> {
     }
 
     fn finish(&mut self, next: Next<K::Request>, conditions: Vec<eci_api::condition::Wanted>) -> Decision<K> {
-        Plan { next, record: self.record.clone(), conditions, wake: self.wake, busy: self.busy }
+        Plan {
+            next,
+            record: self.record.clone(),
+            conditions,
+            wake: self.wake,
+            busy: self.busy,
+            awaits: self.awaits,
+        }
     }
 }
 

@@ -79,7 +79,9 @@ pub fn explain(error: &CloudError) -> (Reason, Class, String) {
             "The cloud refused the call; correct what its message names.",
         ),
     };
-    (reason, class, format!("{advice} ({error})"))
+    // Not the request's ID: it is new at each try, and a message that is new is a write of the status.
+    let code = error.code.as_ref().map(|code| format!(", code {code}")).unwrap_or_default();
+    (reason, class, format!("{advice} ({}: {}{code})", error.action, error.message))
 }
 
 /// The class of a reason that [`explain`] gave, and a meaning that stands for it: a recorded refusal has no more.

@@ -81,9 +81,9 @@ fn without_a_first_look_nothing_is_made_and_the_reason_is_said() {
     for (meaning, line) in [
         (
             Meaning::NotSent,
-            "rest: !Ready(CloudUnavailable) Reconciling(CloudUnavailable); wake 5s; busy; InProgress",
+            "rest: !Ready(CloudUnavailable) Reconciling(CloudUnavailable); wake 60s; busy; InProgress",
         ),
-        (Meaning::Denied, "rest: !Ready(PermissionDenied) Stalled(PermissionDenied); wake 5s; busy; Failed"),
+        (Meaning::Denied, "rest: !Ready(PermissionDenied) Stalled(PermissionDenied); wake 60s; busy; Failed"),
     ] {
         let mut t = Scene::new();
         t.list_error = Some(error(meaning));

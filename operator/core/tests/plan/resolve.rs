@@ -185,5 +185,5 @@ fn lists_that_fail_during_the_window_are_the_reason_that_is_said() {
     let mut t = unanswered();
     t.sleep(301);
     t.list_error = Some(crate::scene::error(Meaning::Throttled));
-    assert_eq!(t.run(), "rest: !Ready(Throttled) Reconciling(Throttled); wake 5s; busy; InProgress");
+    assert_eq!(t.run(), "rest: !Ready(Throttled) Reconciling(Throttled); wake 60s; busy; InProgress");
 }

@@ -124,6 +124,7 @@ impl Scene {
             limits: Limits::default(),
             now,
             last: Plan {
+                awaits: None,
                 next: Next::Rest,
                 record: Record::default(),
                 conditions: Vec::new(),
