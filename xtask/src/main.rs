@@ -1,5 +1,7 @@
 //! The one entry for every task of the repository.
 
+#[cfg(test)]
+mod arrows;
 mod bed;
 mod bench;
 mod demo;
