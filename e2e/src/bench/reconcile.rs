@@ -222,3 +222,41 @@ fn broken(report: &Report) -> Vec<String> {
     }
     broken
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(creates_per_cache: usize, at_rest: &[(&str, u64)], forbidden: &[&str]) -> Report {
+        let phase = |name: &str, writes: &[(&str, u64)]| Phase {
+            name: name.to_owned(),
+            seconds: 60.0,
+            cloud_calls: BTreeMap::new(),
+            kubernetes_writes: writes.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect(),
+            rss_kib: 0,
+            peak_rss_kib: 0,
+        };
+        Report {
+            caches: 1,
+            debug_build: true,
+            phases: vec![phase("apply 1", &[("imagecaches/status patch", 4)]), phase("rest 1", at_rest)],
+            creates_per_cache,
+            forbidden: forbidden.iter().map(|text| (*text).to_owned()).collect(),
+            broken: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn work_may_write_and_rest_may_only_hold_the_lease() {
+        assert!(broken(&report(1, &[("leases patch", 30)], &[])).is_empty());
+        let found = broken(&report(1, &[("leases patch", 30), ("imagecaches/status patch", 1)], &[]));
+        assert!(found.len() == 1 && found[0].starts_with("rest 1: 1 Kubernetes writes"), "{found:?}");
+    }
+
+    #[test]
+    fn a_second_create_and_a_forbidden_request_break_it() {
+        let found = broken(&report(2, &[], &["\"list\" /api/v1/secrets"]));
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found[0].contains("2 caches for one object") && found[1].contains("secrets"), "{found:?}");
+    }
+}
