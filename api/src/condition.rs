@@ -20,6 +20,14 @@ pub enum ConditionType {
     Updating,
     /// `spec.suspend` is set: nothing but deletion is reconciled.
     Paused,
+    /// EciProfile: the spec is valid.
+    Accepted,
+    /// EciProfile: admission knows this generation.
+    Programmed,
+    /// EciProfile: a profile of equal priority says otherwise for a pod that exists.
+    Conflicted,
+    /// EciProfile: the spot pods could be evicted in time.
+    EvictionReady,
 }
 
 impl ConditionType {
@@ -31,6 +39,10 @@ impl ConditionType {
             Self::Stalled => "Stalled",
             Self::Updating => "Updating",
             Self::Paused => "Paused",
+            Self::Accepted => "Accepted",
+            Self::Programmed => "Programmed",
+            Self::Conflicted => "Conflicted",
+            Self::EvictionReady => "EvictionReady",
         }
     }
 }
@@ -142,6 +154,39 @@ reasons! {
         /// The cache that `spec.adopt` names does not exist, has another owner, or the namespace is not labelled
         /// eci-operator.io/privileged=true; the message says which.
         AdoptionRefused,
+    }
+}
+
+reasons! {
+    /// Reasons of the conditions of an EciProfile.
+    ProfileReason {
+        /// New pods get what the profile says.
+        Programmed,
+        /// The operator has not yet seen this generation.
+        Pending,
+        /// The spec is valid.
+        Valid,
+        /// The spec is not valid; the message names the field.
+        InvalidSpec,
+        /// An annotation of `spec.effects` cannot work; the message names it and says what it must be.
+        InvalidAnnotation,
+        /// `spec.mode` is Audit: nothing is changed, `status.auditImpact` says what would be.
+        AuditOnly,
+        /// `spec.mode` is Disabled.
+        Disabled,
+        /// The webhook is not yet called for what the profile selects.
+        WebhookNotReady,
+        /// No profile of equal priority says otherwise.
+        NoConflict,
+        /// A profile of equal priority says otherwise; the message names it, the field and a pod. Change one of the
+        /// priorities.
+        EqualPriority,
+        /// Every spot pod could be evicted in time.
+        Evictable,
+        /// Some spot pods could not be evicted in time; the message names the workloads and what would help.
+        NotEvictable,
+        /// No spot pod carries the mark of the profile.
+        NoSpotPods,
     }
 }
 

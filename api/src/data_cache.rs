@@ -66,8 +66,8 @@ pub struct DataCacheSpec {
     /// Path that the data appears under in the bucket, absolute, at most 512 characters. Immutable.
     #[schemars(length(min = 2, max = 512))]
     #[x_kube(
-        validation = Rule::new("self.matches('^(/[^/:[:cntrl:]\\\\\\\\]+)+$')").message("must be an absolute path without empty parts and without / at the end, colon, backslash or control character, such as /models/a"),
-        validation = Rule::new("!self.split('/').exists(part, part == '.' || part == '..')").message("must be a clean path: no part of it is . or .."),
+        validation = rules::clean_path_syntax(),
+        validation = rules::clean_path_parts(),
         validation = Rule::new("self == oldSelf").message("spec.path is immutable: bucket and path are the identity of the cache, so another path is another DataCache")
     )]
     pub path: String,

@@ -4,13 +4,16 @@
 //! Kubernetes version (see the k8s-openapi documentation on features in libraries).
 #![warn(missing_docs)]
 
+pub mod annotations;
 pub mod condition;
 pub mod data_cache;
+pub mod eci_profile;
 pub mod eip;
 pub mod image_cache;
 pub mod image_reference;
 pub mod quantity;
 mod rules;
+pub mod spot_sizes;
 
 /// The API group of every kind.
 ///

@@ -56,3 +56,53 @@ pub(crate) fn registry_entries() -> Rule {
         "each entry sets insecureSkipTLSVerify or plainHTTP; leave out registries that need neither",
     )
 }
+
+/// Lengths of the keys of labels: a prefix of 253 characters, a slash and a name of 63.
+pub(crate) fn label_keys() -> Rule {
+    rule("self.all(k, size(k) >= 1 && size(k) <= 317)", "a key has 1 to 317 characters")
+}
+
+/// An absolute path in the form that volume mounts take.
+pub(crate) fn clean_path_syntax() -> Rule {
+    rule(
+        r"self.matches('^(/[^/:[:cntrl:]\\\\]+)+$')",
+        "must be an absolute path without empty parts and without / at the end, colon, backslash or control character, such as /models/a",
+    )
+}
+
+/// A path that means what it says.
+pub(crate) fn clean_path_parts() -> Rule {
+    rule(
+        "!self.split('/').exists(part, part == '.' || part == '..')",
+        "must be a clean path: no part of it is . or ..",
+    )
+}
+
+/// A length of time in hours, minutes and seconds. Sixteen characters at most cannot overflow.
+const DURATION: &str = "^([0-9]{1,6}(h|m|s))+$";
+
+/// The form of a length of time.
+pub(crate) fn duration_syntax() -> Rule {
+    rule(
+        &format!("self.matches('{DURATION}')"),
+        "must be a length of time in hours, minutes and seconds, such as 30s or 1h30m",
+    )
+}
+
+/// Its range; what [`duration_syntax`] refuses passes here.
+pub(crate) fn duration_range(min: &str, max: &str) -> Rule {
+    rule(
+        &format!(
+            "!self.matches('{DURATION}') || (duration(self) >= duration('{min}') && duration(self) <= duration('{max}'))"
+        ),
+        &format!("must be between {min} and {max}"),
+    )
+}
+
+/// A quantity of Kubernetes that is not negative.
+pub(crate) fn quantity(example: &str) -> Rule {
+    rule(
+        "isQuantity(self) && !self.startsWith('-')",
+        &format!("must be a quantity that is not negative, such as {example}"),
+    )
+}

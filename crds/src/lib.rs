@@ -12,8 +12,9 @@ mod tests;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use eci_api::condition::Reason;
+use eci_api::condition::{ProfileReason, Reason};
 use eci_api::data_cache::DataCache;
+use eci_api::eci_profile::EciProfile;
 use eci_api::image_cache::ImageCache;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
@@ -68,7 +69,7 @@ struct Kind {
     reasons: Vec<(&'static str, &'static str)>,
 }
 
-fn kinds() -> [Kind; 2] {
+fn kinds() -> [Kind; 3] {
     let cloud_resource = || Reason::ALL.iter().map(|reason| (reason.as_str(), reason.doc())).collect();
     [
         Kind {
@@ -80,6 +81,16 @@ fn kinds() -> [Kind; 2] {
                 "docs/reference/datacache.md",
             ],
             reasons: cloud_resource(),
+        },
+        Kind {
+            name: "EciProfile",
+            crd: EciProfile::crd(),
+            paths: [
+                "crds/eciprofiles.yaml",
+                "charts/eci-operator-crds/templates/eciprofiles.yaml",
+                "docs/reference/eciprofile.md",
+            ],
+            reasons: ProfileReason::ALL.iter().map(|reason| (reason.as_str(), reason.doc())).collect(),
         },
         Kind {
             name: "ImageCache",

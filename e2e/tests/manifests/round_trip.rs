@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use eci_api::data_cache::DataCacheSpec;
+use eci_api::eci_profile::EciProfileSpec;
 use http::{Method, Request};
 use kube::Client;
 use proptest::strategy::{Strategy, ValueTree as _};
@@ -9,7 +10,7 @@ use proptest::test_runner::TestRunner;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use crate::{DATA_CACHE, Resource, plane, send, specs};
+use crate::{DATA_CACHE, ECI_PROFILE, Resource, plane, send, specs};
 
 /// Random specs of each kind.
 const SPECS: usize = 50;
@@ -57,4 +58,9 @@ where
 #[tokio::test]
 async fn a_data_cache_comes_back_as_it_was_applied() -> Result<()> {
     survive::<DataCacheSpec>(DATA_CACHE, specs::data_cache()).await
+}
+
+#[tokio::test]
+async fn a_profile_comes_back_as_it_was_applied() -> Result<()> {
+    survive::<EciProfileSpec>(ECI_PROFILE, specs::profile::eci_profile()).await
 }

@@ -1,5 +1,7 @@
 //! Random specs that the API server must take, made from the types.
 
+pub(crate) mod profile;
+
 use std::collections::BTreeMap;
 
 use eci_api::data_cache::{
