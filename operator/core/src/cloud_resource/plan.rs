@@ -190,7 +190,8 @@ impl<K: Kind> Pass<'_, K> {
         self.busy = true;
         self.awaits = Some(since);
         self.wake_in(LIST_PATIENCE);
-        let usable = self.record.usable;
+        // What is being deleted is not for use any more, whether or not the cloud can be asked.
+        let usable = self.record.usable && !self.seen.object.deleting;
         self.rest(&Situation::new(usable, reason, progress, message))
     }
 
