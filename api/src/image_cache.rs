@@ -487,7 +487,7 @@ pub struct ImageCacheRequest {
     /// Resource group.
     #[serde(rename = "resourceGroupID", skip_serializing_if = "Option::is_none")]
     pub resource_group_id: Option<String>,
-    /// Names of the secrets with registry logins, sorted.
+    /// Names of the secrets with registry logins, in the order written: the first that has a login for a registry gives it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pull_secrets: Vec<String>,
     /// Registries to talk plain HTTP to, sorted.
