@@ -131,6 +131,13 @@ impl ClientToken {
         fits.then_some(Self(text))
     }
 
+    /// A token made of a hash: a prefix that tells where it comes from, and as many hexadecimal digits as fit.
+    pub(crate) fn of_digest(digest: &[u8]) -> Self {
+        const PREFIX: &str = "eci-";
+        let digits = hex::encode(digest).chars().take(TOKEN_LIMIT - PREFIX.len()).collect::<String>();
+        Self(format!("{PREFIX}{digits}"))
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -59,10 +59,7 @@ impl Owner {
             hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
             hash.update(part.as_bytes());
         }
-        let digest = hex::encode(hash.finalize());
-        let text = format!("eci-{}", digest.get(..60).unwrap_or(&digest));
-        // 64 characters of hex and a prefix: always a token.
-        ClientToken::new(text).unwrap_or_else(|| unreachable!("64 ASCII characters are a token"))
+        ClientToken::of_digest(&hash.finalize())
     }
 
     /// Whether the tags are of this very object.

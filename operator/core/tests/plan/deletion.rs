@@ -179,7 +179,10 @@ fn nothing_is_decided_on_a_list_that_is_older_than_the_deletion() {
     t.delete();
     assert_eq!(t.decide(), "list");
     t.list_error = Some(crate::scene::error(Meaning::Denied));
-    assert_eq!(t.decide(), "rest: !Ready(PermissionDenied) Stalled(PermissionDenied); wake 60s; busy; Terminating");
+    assert_eq!(
+        t.decide(),
+        "rest: !Ready(PermissionDenied) Stalled(PermissionDenied); wake 60s; busy; Terminating"
+    );
 }
 
 #[test]
