@@ -1,5 +1,6 @@
 //! What users write, judged by a real API server: the good is taken, the bad is refused with words that help.
 
+mod agreement;
 mod bad;
 mod round_trip;
 mod specs;
@@ -232,6 +233,38 @@ async fn every_kind_is_found_by_its_short_name_and_in_the_category() -> Result<(
         assert!(all.lines().any(|line| line == name), "{name} is not among: {all}");
         let listed = plane.kubectl(["get", "-n", "category", short, "-o", "name"]).await?.ok()?;
         assert!(listed.lines().any(|line| line == name), "{name} is not among: {listed}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_examples_that_the_demo_applies_are_of_kinds_that_have_a_controller() -> Result<()> {
+    let kinds = |folder| -> Result<BTreeSet<String>> {
+        let mut kinds = BTreeSet::new();
+        for file in manifests(folder)? {
+            for document in serde_saphyr::from_multiple::<Value>(&fs::read_to_string(file)?)? {
+                kinds.extend(document["kind"].as_str().map(str::to_owned));
+            }
+        }
+        Ok(kinds)
+    };
+    assert_eq!(kinds("examples")?, ["ImageCache", "Secret"].map(str::to_owned).into());
+    assert_eq!(kinds("examples/later")?, ["DataCache", "EciProfile"].map(str::to_owned).into());
+    Ok(())
+}
+
+#[tokio::test]
+async fn kubectl_explains_a_field_of_every_kind() -> Result<()> {
+    let plane = plane().await?;
+    let table = [
+        ("imgc.spec.size", "At least twice the images' size."),
+        ("datac.spec.source.huggingFace.repoID", "for some data sets of Hugging Face"),
+        ("ecip.spec.spot.priceLimit", "The most to pay for an hour"),
+    ];
+    for (field, words) in table {
+        let text = plane.kubectl(["explain", field]).await?.ok()?;
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(text.contains(words), "{field}: {text}");
     }
     Ok(())
 }
