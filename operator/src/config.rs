@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,6 +19,9 @@ use crate::cluster;
 const MAX_V_SWITCHES: usize = 10;
 /// Shortest interval of polling.
 const LEAST_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Highest rate of calls of one action that change something.
+const MOST_WRITES_PER_SECOND: u16 = 100;
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -83,6 +87,10 @@ pub struct Config {
     /// Objects that are worked on at once.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub workers: u16,
+    /// Calls per second that change something in the cloud, for each of its actions, 1 to 100. The vendor publishes no
+    /// limits: raise it only as far as the cloud does not answer with throttling.
+    #[arg(long, default_value = "2", value_parser = writes_per_second)]
+    pub cloud_writes_per_second: NonZeroU16,
     /// Act only while holding the Lease eci-operator of the operator's namespace; false for one process alone.
     #[arg(long, default_value_t = true, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     pub leader_elect: bool,
@@ -183,6 +191,13 @@ fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from(parsed).map_err(|_| "a duration cannot be negative".to_owned())
 }
 
+fn writes_per_second(text: &str) -> Result<NonZeroU16, String> {
+    let parsed: Option<NonZeroU16> = text.parse().ok();
+    parsed
+        .filter(|rate| rate.get() <= MOST_WRITES_PER_SECOND)
+        .ok_or_else(|| format!("use a whole number from 1 to {MOST_WRITES_PER_SECOND}"))
+}
+
 fn is_cloud_name(id: &str, prefix: &str) -> bool {
     id.len() <= 64
         && id.strip_prefix(prefix).is_some_and(|rest| {
@@ -213,6 +228,7 @@ mod tests {
         let config = read(&[]).unwrap();
         assert_eq!(config.resolve_window, Duration::from_mins(5));
         assert_eq!((config.workers, config.listen_address.port()), (16, 8080));
+        assert_eq!(config.cloud_writes_per_second.get(), 2);
         assert!(config.namespaces.is_empty() && config.defaults() == Defaults::default());
     }
 
@@ -246,7 +262,15 @@ mod tests {
                 ConfigError::Flags(error) => panic!("{args:?}: {error}"),
             }
         }
-        for args in [["--workers=0"], ["--resolve-window=5"], ["--resolve-window=-5s"], ["--unknown"]] {
+        for args in [
+            ["--cloud-writes-per-second=0"],
+            ["--cloud-writes-per-second=101"],
+            ["--cloud-writes-per-second=1.5"],
+            ["--workers=0"],
+            ["--resolve-window=5"],
+            ["--resolve-window=-5s"],
+            ["--unknown"],
+        ] {
             assert!(matches!(read(&args), Err(ConfigError::Flags(_))), "{args:?}");
         }
     }

@@ -7,6 +7,7 @@ use eci_aliyun::client::{LONGEST_WAIT, READ_RETRIES};
 use eci_aliyun::credentials::{
     CredentialsError, CredentialsProvider, DirectoryCredentials, StaticCredentials,
 };
+use eci_aliyun::pace::Rate;
 use eci_core::cloud::Cloud;
 use eci_core::cloud_resource::Limits;
 use eci_core::image_cache::ImageCacheKind;
@@ -278,6 +279,7 @@ fn cloud(config: &Config) -> Result<eci_aliyun::Client, RunError> {
         endpoint: config.endpoint.clone(),
         connect_timeout: CONNECT_LIMIT.min(config.request_timeout / 3),
         request_timeout: config.request_timeout,
+        writes: Rate::of_writes(config.cloud_writes_per_second),
         ..eci_aliyun::Config::new(config.region.clone(), credentials)
     })?;
     tracing::info!(endpoint = %client.endpoint(), "the cloud");

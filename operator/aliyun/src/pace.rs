@@ -1,5 +1,6 @@
 //! How often an action may be called: arithmetic on a monotonic clock, nothing else.
 
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 /// Longest gap between two calls that throttling can lead to.
@@ -22,6 +23,12 @@ impl Rate {
     pub const READS: Self = Self { interval: Duration::from_millis(200), burst: 10 };
     /// Writes: 2 per second, bursts of 5.
     pub const WRITES: Self = Self { interval: Duration::from_millis(500), burst: 5 };
+
+    /// So many writes per second, in bursts of a second's worth or of 5, whichever is more.
+    pub fn of_writes(per_second: NonZeroU16) -> Self {
+        let burst = Self::WRITES.burst.max(per_second.get().into());
+        Self { interval: Duration::from_secs(1) / u32::from(per_second.get()), burst }
+    }
 }
 
 /// The pace of one action: a token bucket whose rate is halved by throttling and rises slowly with successes.
@@ -90,6 +97,13 @@ mod tests {
         let now = millis(10_000);
         let waits: Vec<_> = (0..5).map(|_| pace.take(now, LONGEST).unwrap()).collect();
         assert_eq!(waits, [millis(0), millis(0), millis(0), millis(500), millis(1_000)]);
+    }
+
+    #[test]
+    fn a_rate_of_writes_is_so_many_a_second_and_the_default_is_two() {
+        assert_eq!(Rate::of_writes(NonZeroU16::new(2).unwrap()), Rate::WRITES);
+        let many = Rate::of_writes(NonZeroU16::new(50).unwrap());
+        assert_eq!(many, Rate { interval: millis(20), burst: 50 });
     }
 
     #[test]
