@@ -10,5 +10,6 @@ pub mod cloud_resource;
 pub mod image_cache;
 pub mod lease;
 pub mod pace;
+pub mod profile;
 pub mod pull_secret;
 pub mod time;
