@@ -11,7 +11,8 @@ use std::time::Duration;
 use eci_api::FINALIZER;
 use eci_core::cloud::{Cloud, Meaning};
 use eci_core::cloud_resource::{
-    Desired, Effect, Limits, List, Memory, Next, Object, Observed, Operation, Owner, Plan, Read, Record, plan,
+    Desired, Effect, Kind, Limits, List, Memory, Next, Object, Observed, Operation, Owner, Plan, Read,
+    Record, plan,
 };
 use eci_core::image_cache::Defaults;
 use eci_core::time::Mono;
@@ -369,13 +370,13 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
                 Next::Do(effect) => {
                     // The next pass may ask for the secrets of another request.
                     secrets = None;
-                    let view = newest_view(&plan, list.as_ref(), entry);
+                    let view = newest_view(&plan, list.as_ref(), entry.look.as_ref());
                     if !self.apply(effect, view.as_ref(), &mut copy, entry).await? {
                         return Ok(Verdict::Gone);
                     }
                 }
                 Next::Rest => {
-                    let view = newest_view(&plan, list.as_ref(), entry);
+                    let view = newest_view(&plan, list.as_ref(), entry.look.as_ref());
                     if self.rest(&plan, view.as_ref(), &mut copy, entry).await? {
                         return Ok(Verdict::Rested(plan.wake));
                     }
@@ -474,11 +475,12 @@ fn request_of<'a, K: Managed>(
     recorded.into_iter().chain(desired.request.as_ref().ok()).find(|request| K::secrets(request) == names)
 }
 
-/// The newest sighting of the current resource, by list or by ID.
-fn newest_view<K: Managed>(
+/// The newest sighting of the current resource, by list or by ID. What was seen before a list that does not show it any
+/// more is none: the status has it already, and has perhaps newer things since.
+pub fn newest_view<K: Kind>(
     plan: &Plan<K::Request>,
     list: Option<&List<K>>,
-    entry: &Entry<K>,
+    look: Option<&(Mono, K::View)>,
 ) -> Option<K::View> {
     let record = match &plan.next {
         Next::Do(Effect::Write(record)) => record,
@@ -486,6 +488,7 @@ fn newest_view<K: Managed>(
     };
     let id = &record.current.as_ref()?.id;
     let listed = list.and_then(|l| l.items.iter().find(|v| K::id(v) == id).map(|v| (l.begun, v)));
-    let looked = entry.look.as_ref().filter(|(_, v)| K::id(v) == id).map(|(at, v)| (*at, v));
+    let news = |at: &Mono| list.is_none_or(|l| *at >= l.begun);
+    let looked = look.filter(|(at, v)| K::id(v) == id && news(at)).map(|(at, v)| (*at, v));
     listed.into_iter().chain(looked).max_by_key(|(at, _)| *at).map(|(_, view)| view.clone())
 }

@@ -1,0 +1,326 @@
+//! Every state that is declared, with what leads into it and what leads out.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use eci_api::REQUESTED_AT;
+use eci_sim::faults::Fault;
+use eci_sim::world::call::{Call, Change};
+use eci_sim::world::settings::Lag;
+use serde_json::{Value, json};
+
+use crate::world::{Shown, World};
+
+/// A usable object whose cloud has what a single cause needs.
+async fn well(name: &str, spec: &Value) -> Result<World> {
+    let mut world = World::new();
+    world.create(name, spec)?;
+    world.until_well(name).await?;
+    Ok(world)
+}
+
+fn spec(more: &Value) -> Value {
+    let mut spec = json!({ "images": ["registry.example.com/shop/web:1"] });
+    if let (Some(spec), Some(more)) = (spec.as_object_mut(), more.as_object()) {
+        spec.extend(more.clone());
+    }
+    spec
+}
+
+fn settings(world: &World, change: impl FnOnce(&mut eci_sim::Settings)) {
+    world.sim.with_world(|world, _| change(&mut world.settings));
+}
+
+/// Runs everything and says what it showed.
+pub(crate) async fn all() -> Result<Shown> {
+    let mut shown = Shown::default();
+    for (code, reason) in REFUSALS {
+        for action in ["CreateImageCache", "DescribeImageCaches", "UpdateImageCache", "DeleteImageCache"] {
+            let told = refused(action, code, reason).await;
+            shown.add(told.with_context(|| format!("{action} is refused with {code}"))?);
+        }
+    }
+    macro_rules! run {
+        ($($name:ident),+ $(,)?) => { $(shown.add($name().await.context(stringify!($name))?);)+ };
+    }
+    run!(
+        lost_answers,
+        edited,
+        build_fails_once_and_for_good,
+        vanishes,
+        expires,
+        is_eliminated,
+        is_deleted,
+        is_released,
+        is_suspended,
+        spec_is_invalid,
+        network_is_missing,
+        secret_is_missing_then_broken,
+        credentials_are_missing,
+        moves_to_another_region_and_back,
+        the_view_of_the_cloud_is_suspect,
+        an_update_by_hand_fails,
+    );
+    Ok(shown)
+}
+
+/// The vendor's codes and the reasons that they end in.
+const REFUSALS: [(&str, &str); 13] = [
+    ("InvalidAccessKeyId.Inactive", "CredentialsRejected"),
+    ("Forbidden.RAM", "PermissionDenied"),
+    ("InvalidTimeStamp.Expired", "ClockSkew"),
+    ("QuotaExceeded", "QuotaExceeded"),
+    ("OperationDenied.NoStock", "NoStock"),
+    ("InvalidVSwitchId.IpNotEnough", "VSwitchFull"),
+    ("Account.Arrearage", "Arrears"),
+    ("ServiceNotEnabled", "AccountRestricted"),
+    ("Throttling.User", "Throttled"),
+    ("ServiceUnavailable", "CloudUnavailable"),
+    ("OperationConflict", "CloudBusy"),
+    ("InvalidParameter.Made.Up", "CloudRefused"),
+    ("QuotaExceeded", "QuotaExceeded"),
+];
+
+/// An action that is always refused with this code ends in this reason, and in a usable object, or none, when it is
+/// refused no more.
+async fn refused(action: &str, code: &str, reason: &str) -> Result<Shown> {
+    let fault = || Fault::refused(code).on(action);
+    let mut world = World::new();
+    match action {
+        "CreateImageCache" | "DescribeImageCaches" => {
+            world.sim.add_fault(fault());
+            world.create("a", &spec(&json!({})))?;
+        }
+        "UpdateImageCache" => {
+            world = well("a", &spec(&json!({}))).await?;
+            world.sim.add_fault(fault());
+            world.edit("a", &spec(&json!({ "retentionDays": 7 })))?;
+        }
+        _ => {
+            world = well("a", &spec(&json!({}))).await?;
+            world.sim.add_fault(fault());
+            world.delete("a")?;
+        }
+    }
+    // Nobody knows what became of a create call that got no answer.
+    let unresolved = action == "CreateImageCache" && reason == "CloudUnavailable";
+    world.until_says("a", if unresolved { "Resolving" } else { reason }).await?;
+    world.sim.clear_faults();
+    if action == "DeleteImageCache" {
+        world.until("it is gone", |world| !world.exists("a")).await?;
+        ensure!(world.living("a").is_empty(), "the cloud still has it");
+        world.create("a", &spec(&json!({})))?;
+    }
+    world.until_well("a").await?;
+    Ok(world.shown)
+}
+
+async fn lost_answers() -> Result<Shown> {
+    let mut shown = Shown::default();
+    for fault in [Fault::lost_after(), Fault::lost_before(), Fault::delayed(15_000)] {
+        let mut world = World::new();
+        world.sim.add_fault(fault.on("CreateImageCache").times(1));
+        world.create("a", &spec(&json!({})))?;
+        world.until_says("a", "Resolving").await?;
+        world.until_well("a").await?;
+        shown.add(world.shown);
+    }
+    Ok(shown)
+}
+
+async fn edited() -> Result<Shown> {
+    let mut world = well("a", &spec(&json!({}))).await?;
+    world.edit("a", &spec(&json!({ "images": ["registry.example.com/shop/web:2"] })))?;
+    world.until_says("a", "Replacing").await?;
+    world.until_well("a").await?;
+    world.edit("a", &spec(&json!({ "images": ["registry.example.com/shop/web:2"], "retentionDays": 9 })))?;
+    world.until_says("a", "UpdateInProgress").await?;
+    world.until_well("a").await?;
+    Ok(world.shown)
+}
+
+async fn build_fails_once_and_for_good() -> Result<Shown> {
+    let bad = spec(&json!({ "images": ["registry.example.com/shop/nonexistent:1"] }));
+    let mut world = World::new();
+    world.create("a", &bad)?;
+    world.until_says("a", "BuildFailed").await?;
+    world.until_says("a", "BuildFailedPermanently").await?;
+    ensure!(world.living("a").len() <= 1, "failed builds are left behind");
+    world.edit("a", &spec(&json!({})))?;
+    world.until_well("a").await?;
+    Ok(world.shown)
+}
+
+async fn vanishes() -> Result<Shown> {
+    let mut world = well("a", &spec(&json!({}))).await?;
+    let id = world.living("a").first().context("a cache")?.id.clone();
+    world.sim.with_world(|world, now| world.vanish(now, &id));
+    world.until_says("a", "Vanished").await?;
+    world.until_well("a").await?;
+    Ok(world.shown)
+}
+
+async fn expires() -> Result<Shown> {
+    let mut world = well("a", &spec(&json!({ "retentionDays": 1 }))).await?;
+    world.sim.clock().advance(Duration::from_hours(25));
+    world.until_says("a", "Expired").await?;
+    world.annotate("a", REQUESTED_AT, "again")?;
+    world.until_well("a").await?;
+    Ok(world.shown)
+}
+
+async fn is_eliminated() -> Result<Shown> {
+    let mut world = well("a", &spec(&json!({ "eliminationStrategy": "LRU" }))).await?;
+    settings(&world, |settings| settings.max_image_caches = 1);
+    world.create("b", &spec(&json!({})))?;
+    world.until_well("b").await?;
+    world.until_says("a", "Eliminated").await?;
+    settings(&world, |settings| settings.max_image_caches = 500);
+    world.annotate("a", REQUESTED_AT, "again")?;
+    world.until_well("a").await?;
+    Ok(world.shown)
+}
+
+/// The cloud goes on showing it for a while.
+async fn is_deleted() -> Result<Shown> {
+    let mut world = well("a", &spec(&json!({}))).await?;
+    settings(&world, |settings| settings.lookup_lag = Lag::fixed(20_000));
+    world.delete("a")?;
+    world.until_says("a", "Deleting").await?;
+    world.until("it is gone", |world| !world.exists("a")).await?;
+    let mut shown = world.shown.clone();
+    world.create("a", &spec(&json!({})))?;
+    world.until_well("a").await?;
+    shown.healed.insert("Deleting".into());
+    shown.add(world.shown);
+    Ok(shown)
+}
+
+/// Nobody knows yet what became of its create call.
+async fn is_released() -> Result<Shown> {
+    let retained = spec(&json!({ "deletionPolicy": "Retain" }));
+    let mut world = World::new();
+    world.sim.add_fault(Fault::lost_before().on("CreateImageCache").times(1));
+    world.create("a", &retained)?;
+    world.until_says("a", "Resolving").await?;
+    world.delete("a")?;
+    world.until_says("a", "Releasing").await?;
+    world.until("it is gone", |world| !world.exists("a")).await?;
+    let mut shown = world.shown.clone();
+    shown.healed.insert("Releasing".into());
+    world.create("a", &retained)?;
+    world.until_well("a").await?;
+    shown.add(world.shown);
+    Ok(shown)
+}
+
+async fn is_suspended() -> Result<Shown> {
+    let mut world = well("a", &spec(&json!({}))).await?;
+    world.edit("a", &spec(&json!({ "suspend": true })))?;
+    world.until_says("a", "Suspended").await?;
+    world.edit("a", &spec(&json!({})))?;
+    world.until_well("a").await?;
+    Ok(world.shown)
+}
+
+async fn spec_is_invalid() -> Result<Shown> {
+    let twice = json!({ "images": ["nginx:1", "docker.io/library/nginx:1"] });
+    let mut world = World::new();
+    world.create("a", &twice)?;
+    world.until_says("a", "InvalidSpec").await?;
+    world.edit("a", &spec(&json!({})))?;
+    world.until_well("a").await?;
+    Ok(world.shown)
+}
+
+async fn network_is_missing() -> Result<Shown> {
+    let mut world = World::new();
+    world.defaults.v_switch_ids.clear();
+    world.create("a", &spec(&json!({})))?;
+    world.until_says("a", "NetworkMissing").await?;
+    world.edit("a", &spec(&json!({ "network": { "vSwitchIDs": ["vsw-own"] } })))?;
+    world.until_well("a").await?;
+    Ok(world.shown)
+}
+
+async fn secret_is_missing_then_broken() -> Result<Shown> {
+    let mut world = World::new();
+    let private =
+        json!({ "images": ["private.example.com/web:1"], "imagePullSecrets": [{ "name": "login" }] });
+    world.create("a", &private)?;
+    world.until_says("a", "SecretNotFound").await?;
+    world.store_secret("login", "{");
+    world.until_says("a", "SecretInvalid").await?;
+    let login = json!({ "auths": { "private.example.com": { "username": "robot", "password": "made-up-password" } } });
+    world.store_secret("login", &login.to_string());
+    world.until_well("a").await?;
+    Ok(world.shown)
+}
+
+async fn credentials_are_missing() -> Result<Shown> {
+    let mut world = World::new();
+    world.credentials = false;
+    world.create("a", &spec(&json!({})))?;
+    world.until_says("a", "CredentialsMissing").await?;
+    world.credentials = true;
+    world.until_well("a").await?;
+    Ok(world.shown)
+}
+
+async fn moves_to_another_region_and_back() -> Result<Shown> {
+    let mut world = well("a", &spec(&json!({}))).await?;
+    let home = std::mem::replace(&mut world.region, "cn-elsewhere".into());
+    world.until_says("a", "RegionChanged").await?;
+    world.region = home;
+    world.until_well("a").await?;
+    Ok(world.shown)
+}
+
+/// The cloud shows none of eight caches for a while, neither in lists nor by ID.
+async fn the_view_of_the_cloud_is_suspect() -> Result<Shown> {
+    let mut world = World::new();
+    let names: Vec<_> = (0..8).map(|n| format!("a{n}")).collect();
+    for name in &names {
+        world.create(name, &spec(&json!({})))?;
+    }
+    for name in &names {
+        world.until_well(name).await?;
+    }
+    let long_ago = Fault { lag_ms: 86_400_000, ..Fault::default() };
+    world.sim.add_fault(long_ago.on("DescribeImageCaches"));
+    for name in &names {
+        world.until_says(name, "CloudViewSuspect").await?;
+    }
+    world.for_a_while(Duration::from_hours(1)).await?;
+    world.sim.clear_faults();
+    for name in &names {
+        world.until_well(name).await?;
+    }
+    let made = world.sim.with_world(|world, _| world.ledger().len());
+    ensure!(made == names.len(), "{made} effects in the cloud for {} objects", names.len());
+    Ok(world.shown)
+}
+
+/// Somebody changes the images in the console, to some that cannot be pulled.
+async fn an_update_by_hand_fails() -> Result<Shown> {
+    let mut world = well("a", &spec(&json!({}))).await?;
+    let id = world.living("a").first().context("a cache")?.id.clone();
+    let images = Some(vec!["registry.example.com/shop/nonexistent:1".to_owned()]);
+    let change = Box::new(Change { images, ..Change::default() });
+    let call = Call::UpdateImageCache { id: id.clone(), token: None, change };
+    world
+        .sim
+        .with_world(|world, now| world.call(now, &call))
+        .map_err(|error| anyhow::anyhow!("{error:?}"))?;
+    let shows = |word: &'static str| {
+        move |world: &World| {
+            let status = world.object("a").ok().and_then(|object| object.status.clone());
+            status.and_then(|status| status.cloud_status).as_deref() == Some(word)
+        }
+    };
+    world.until("it shows Updating", shows("Updating")).await?;
+    world.until("it shows UpdateFailed", shows("UpdateFailed")).await?;
+    world.until_well("a").await?;
+    ensure!(world.living("a")[0].id != id, "it is not replaced");
+    Ok(world.shown)
+}
