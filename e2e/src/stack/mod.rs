@@ -55,6 +55,8 @@ pub struct StackOptions {
     pub request_timeout: &'static str,
     /// `--log-level`.
     pub log_level: &'static str,
+    /// Further values of the chart, an object; they replace the stack's own.
+    pub values: Value,
 }
 
 impl Default for StackOptions {
@@ -65,6 +67,7 @@ impl Default for StackOptions {
             resolve_window: "12s",
             request_timeout: "2s",
             log_level: "debug",
+            values: json!({}),
         }
     }
 }
@@ -290,7 +293,7 @@ async fn install_charts(plane: &ControlPlane, endpoint: &str, options: &StackOpt
         ])
         .await?
         .ok()?;
-    let values = json!({
+    let mut values = json!({
         "replicaCount": 0,
         "region": REGION,
         "endpoint": endpoint,
@@ -299,6 +302,9 @@ async fn install_charts(plane: &ControlPlane, endpoint: &str, options: &StackOpt
         "logging": { "level": options.log_level },
         "timing": { "resolveWindow": options.resolve_window, "requestTimeout": options.request_timeout },
     });
+    if let (Some(values), Some(more)) = (values.as_object_mut(), options.values.as_object()) {
+        values.extend(more.clone());
+    }
     let file = plane.dir().join("values.json");
     fs::write(&file, values.to_string()).context("cannot write the chart's values")?;
     let file = file.display().to_string();

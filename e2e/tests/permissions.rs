@@ -1,0 +1,211 @@
+//! The chart's permissions, held against what the operator really asks for, rule by rule: nothing is refused, nothing is
+//! granted in vain. Both for the whole cluster and for named namespaces.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use eci_e2e::stack::{Caches, NAMESPACE, Programs, SERVICE_ACCOUNT, Stack, StackOptions};
+use eci_e2e::testbed::ControlPlane;
+use eci_sim::faults::Fault;
+use k8s_openapi::api::rbac::v1::{
+    ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject,
+};
+use kube::api::ListParams;
+use kube::{Api, Client, ResourceExt as _};
+use serde_json::{Value, json};
+
+/// How long something may take that is a matter of seconds.
+const SOON: Duration = Duration::from_mins(1);
+/// Where the objects are.
+const WHERE: &str = "permitted";
+
+/// One thing that a rule allows.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Grant {
+    /// `None` is every namespace, and what has none.
+    namespace: Option<String>,
+    group: String,
+    /// With the subresource, such as `imagecaches/status`.
+    resource: String,
+    verb: String,
+    /// `None` is every name.
+    name: Option<String>,
+}
+
+/// A request of the operator, from the audit log.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Asked {
+    namespace: Option<String>,
+    group: String,
+    resource: String,
+    verb: String,
+    name: Option<String>,
+}
+
+impl Grant {
+    fn covers(&self, asked: &Asked) -> bool {
+        self.group == asked.group
+            && self.resource == asked.resource
+            && self.verb == asked.verb
+            && (self.namespace.is_none() || self.namespace == asked.namespace)
+            && (self.name.is_none() || self.name == asked.name)
+    }
+}
+
+fn grants(namespace: Option<&str>, rule: &PolicyRule) -> Vec<Grant> {
+    let names = rule.resource_names.clone().unwrap_or_default().into_iter().map(Some);
+    let names: Vec<_> = names.chain(rule.resource_names.is_none().then_some(None)).collect();
+    let mut grants = Vec::new();
+    for group in rule.api_groups.iter().flatten() {
+        for resource in rule.resources.iter().flatten() {
+            for verb in &rule.verbs {
+                grants.extend(names.iter().map(|name| Grant {
+                    namespace: namespace.map(str::to_owned),
+                    group: group.clone(),
+                    resource: resource.clone(),
+                    verb: verb.clone(),
+                    name: name.clone(),
+                }));
+            }
+        }
+    }
+    grants
+}
+
+/// Everything that is bound to the operator's ServiceAccount, as the API server has it.
+async fn granted(client: &Client) -> Result<BTreeSet<Grant>> {
+    let ours = |subjects: &Option<Vec<Subject>>| {
+        subjects
+            .iter()
+            .flatten()
+            .any(|s| s.name == SERVICE_ACCOUNT && s.namespace.as_deref() == Some(NAMESPACE))
+    };
+    let rules = async |role: &RoleRef, namespace: &str| -> Result<Vec<PolicyRule>> {
+        Ok(if role.kind == "ClusterRole" {
+            Api::<ClusterRole>::all(client.clone()).get(&role.name).await?.rules.unwrap_or_default()
+        } else {
+            Api::<Role>::namespaced(client.clone(), namespace)
+                .get(&role.name)
+                .await?
+                .rules
+                .unwrap_or_default()
+        })
+    };
+    let mut found = BTreeSet::new();
+    let wide: Api<ClusterRoleBinding> = Api::all(client.clone());
+    for binding in wide.list(&ListParams::default()).await?.items.iter().filter(|b| ours(&b.subjects)) {
+        for rule in rules(&binding.role_ref, "").await? {
+            found.extend(grants(None, &rule));
+        }
+    }
+    let narrow: Api<RoleBinding> = Api::all(client.clone());
+    for binding in narrow.list(&ListParams::default()).await?.items.iter().filter(|b| ours(&b.subjects)) {
+        let namespace = binding.namespace().context("a binding has a namespace")?;
+        for rule in rules(&binding.role_ref, &namespace).await? {
+            found.extend(grants(Some(&namespace), &rule));
+        }
+    }
+    Ok(found)
+}
+
+/// What the operator asked of the API server, but for what everybody may ask.
+fn asked(plane: &ControlPlane) -> Result<BTreeSet<Asked>> {
+    let user = format!("system:serviceaccount:{NAMESPACE}:{SERVICE_ACCOUNT}");
+    let log = fs::read_to_string(plane.audit_log_path()).context("cannot read the audit log")?;
+    let mut found = BTreeSet::new();
+    // The last line may be half written.
+    for event in log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
+        let part = |name: &str| event["objectRef"][name].as_str().map(str::to_owned);
+        let (Some(resource), true) = (part("resource"), event["user"]["username"] == user.as_str()) else {
+            continue;
+        };
+        found.insert(Asked {
+            namespace: part("namespace"),
+            group: part("apiGroup").unwrap_or_default(),
+            resource: part("subresource").map_or(resource.clone(), |sub| format!("{resource}/{sub}")),
+            verb: event["verb"].as_str().unwrap_or_default().to_owned(),
+            name: part("name"),
+        });
+    }
+    Ok(found)
+}
+
+/// A life in which the operator does everything that it can do.
+async fn live(stack: &mut Stack, caches: &Caches) -> Result<()> {
+    let login = json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/dockerconfigjson",
+        "metadata": { "name": "login", "namespace": WHERE },
+        "stringData": { ".dockerconfigjson": json!({ "auths": { "private.example.com": {
+            "username": "robot", "password": "made-up-password",
+        }}}).to_string() },
+    });
+    stack.plane().kubectl_stdin(["apply", "-f", "-"], &login.to_string()).await?.ok()?;
+    // An answer that is lost: the object is read before the call is sent again.
+    stack.cloud().add_fault(&Fault::lost_before().on("CreateImageCache").times(1)).await?;
+    let spec =
+        json!({ "images": ["private.example.com/shop/web:1"], "imagePullSecrets": [{ "name": "login" }] });
+    caches.create("web", spec).await?;
+    caches.says("web", "True", "Available", SOON).await?;
+    // The same thing said twice is one event that is counted.
+    for _ in 0..2 {
+        for suspend in [true, false] {
+            let patched = caches.patch("web", json!({ "spec": { "suspend": suspend } })).await?;
+            let generation = patched.metadata.generation;
+            caches
+                .until("web", "the edit is seen", SOON, |cache| {
+                    cache.status.as_ref().and_then(|status| status.observed_generation) == generation
+                })
+                .await?;
+        }
+    }
+    caches.says("web", "True", "Available", SOON).await?;
+    // A second start finds what the first one remembered.
+    ensure!(stack.stop_operator().await?, "the operator ended with an error");
+    stack.start_operator().await?;
+    caches.delete("web").await?;
+    caches.is_gone("web", SOON).await
+}
+
+/// Starts a stack with these values, lives, and compares.
+async fn compare(values: Value) -> Result<(BTreeSet<Grant>, BTreeSet<Asked>)> {
+    let options = StackOptions { values, ..StackOptions::default() };
+    let plane = ControlPlane::start(options.plane.clone()).await?;
+    plane.kubectl(["create", "namespace", WHERE]).await?.ok()?;
+    let mut stack = Stack::around(plane, Programs::beside_this_one()?, &options).await?;
+    stack.start_operator().await?;
+    let caches = Caches::new(stack.client()?, WHERE);
+    live(&mut stack, &caches).await?;
+
+    let forbidden = stack.forbidden()?;
+    ensure!(forbidden.is_empty(), "refused, a rule is missing: {forbidden:#?}");
+    let (granted, asked) = (granted(&stack.client()?).await?, asked(stack.plane())?);
+    let vain: Vec<_> = granted.iter().filter(|grant| !asked.iter().any(|a| grant.covers(a))).collect();
+    ensure!(vain.is_empty(), "granted and never asked for, take it out or use it here: {vain:#?}");
+    let others: Vec<_> = asked.iter().filter(|a| !granted.iter().any(|grant| grant.covers(a))).collect();
+    ensure!(others.is_empty(), "allowed by somebody else's rule only: {others:#?}");
+    println!("{} grants, all used by {} kinds of requests", granted.len(), asked.len());
+    Ok((granted, asked))
+}
+
+#[tokio::test]
+async fn every_rule_for_the_whole_cluster_is_used_and_none_is_missing() -> Result<()> {
+    let (granted, _) = compare(json!({})).await?;
+    let wide = granted.iter().filter(|grant| grant.namespace.is_none()).count();
+    ensure!(wide >= 8, "only {wide} grants for the whole cluster");
+    ensure!(granted.iter().all(|grant| grant.verb != "*" && grant.resource != "*"), "{granted:#?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_rule_for_named_namespaces_is_used_and_none_reaches_further() -> Result<()> {
+    let (granted, asked) =
+        compare(json!({ "namespaces": [WHERE], "clusterID": "cluster-of-a-test" })).await?;
+    ensure!(granted.iter().all(|grant| grant.namespace.is_some()), "beyond namespaces: {granted:#?}");
+    let places: BTreeSet<_> = asked.iter().filter_map(|a| a.namespace.as_deref()).collect();
+    ensure!(places == BTreeSet::from([NAMESPACE, WHERE]), "{places:?}");
+    Ok(())
+}
