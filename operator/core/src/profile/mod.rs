@@ -1,13 +1,18 @@
-//! Which profiles apply to a pod, and in which order.
+//! Which profiles apply to a pod, in which order, and what they make of it.
 //!
 //! All profiles that match a pod apply. For each field the first of them wins that sets it, in the order of priority
 //! (highest first) and then of name. [`Profiles::tried`] is the one answer to "why does this pod get this": for every
 //! profile it has the first clause that failed, or that all held.
 
+pub mod caches;
+pub mod decide;
+pub mod nodes;
+pub mod patch;
 mod selection;
+pub mod unit;
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -51,18 +56,18 @@ impl Profile {
     }
 
     /// Why it does not apply to a pod, in the order in which a person would ask; `None` when it does.
-    fn mismatch(&self, of: &Subject<'_>) -> Option<Mismatch> {
+    fn mismatch(&self, of: &Subject<'_>, given: &BTreeSet<(String, String)>) -> Option<Mismatch> {
         if self.spec.mode == ProfileMode::Disabled {
             return Some(Mismatch::Disabled);
         }
         let selector = &self.spec.selector;
         if let Some(namespace) = &selector.namespace_selector
-            && let Some(clause) = selection::first_failed(namespace, of.namespace_labels)
+            && let Some(clause) = selection::first_failed(namespace, of.namespace_labels, &BTreeSet::new())
         {
             return Some(Mismatch::Namespace(clause));
         }
         if let Some(pod) = &selector.pod_selector
-            && let Some(clause) = selection::first_failed(pod, of.labels)
+            && let Some(clause) = selection::first_failed(pod, of.labels, given)
         {
             return Some(Mismatch::Pod(clause));
         }
@@ -124,6 +129,8 @@ impl fmt::Display for Mismatch {
 pub struct Profiles {
     ordered: Vec<Profile>,
     own_namespace: String,
+    /// The labels that profiles in mode Enforce give to pods.
+    given: BTreeSet<(String, String)>,
 }
 
 impl Profiles {
@@ -131,7 +138,10 @@ impl Profiles {
     pub fn new(profiles: impl IntoIterator<Item = Profile>, own_namespace: &str) -> Self {
         let mut ordered: Vec<_> = profiles.into_iter().collect();
         ordered.sort_by(|a, b| (Reverse(a.spec.priority), &a.name).cmp(&(Reverse(b.spec.priority), &b.name)));
-        Self { ordered, own_namespace: own_namespace.to_owned() }
+        let enforced = ordered.iter().filter(|profile| profile.spec.mode == ProfileMode::Enforce);
+        let labels = enforced.flat_map(|p| &p.spec.effects).flat_map(|effects| &effects.labels);
+        let given = labels.map(|(key, value)| (key.clone(), value.0.clone())).collect();
+        Self { ordered, own_namespace: own_namespace.to_owned(), given }
     }
 
     /// All, in order.
@@ -140,26 +150,23 @@ impl Profiles {
     }
 
     /// Every profile with why it does not apply to a pod, in order.
-    pub fn tried<'a>(
-        &'a self,
-        of: Subject<'a>,
-    ) -> impl Iterator<Item = (&'a Profile, Option<Mismatch>)> + 'a {
+    pub fn tried<'a>(&'a self, of: Subject<'_>) -> impl Iterator<Item = (&'a Profile, Option<Mismatch>)> {
         let outside = self.outside(&of);
         self.ordered.iter().map(move |profile| {
-            let mismatch = outside.clone().or_else(|| profile.mismatch(&of));
+            let mismatch = outside.clone().or_else(|| profile.mismatch(&of, &self.given));
             (profile, mismatch)
         })
     }
 
     /// The profiles in mode Enforce that apply to a pod, in order: those that may change something.
-    pub fn enforced<'a>(&'a self, of: Subject<'a>) -> impl Iterator<Item = &'a Profile> + 'a {
+    pub fn enforced<'a>(&'a self, of: Subject<'_>) -> impl Iterator<Item = &'a Profile> {
         self.matching(of).filter(|profile| profile.spec.mode == ProfileMode::Enforce)
     }
 
     /// The profiles that select a pod, in order, those in mode Audit too.
-    pub fn matching<'a>(&'a self, of: Subject<'a>) -> impl Iterator<Item = &'a Profile> + 'a {
+    pub fn matching<'a>(&'a self, of: Subject<'_>) -> impl Iterator<Item = &'a Profile> {
         let inside = self.outside(&of).is_none();
-        self.ordered.iter().filter(move |profile| inside && profile.mismatch(&of).is_none())
+        self.ordered.iter().filter(move |profile| inside && profile.mismatch(&of, &self.given).is_none())
     }
 
     /// Why no profile at all applies.

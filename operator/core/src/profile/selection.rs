@@ -1,7 +1,10 @@
 //! Labels against a selector, clause by clause.
 //!
-//! The rules are those of the API server: an absent label passes `NotIn` and `DoesNotExist` and fails all else.
+//! The rules are those of the API server: an absent label passes `NotIn` and `DoesNotExist` and fails all else. With
+//! one addition: a label that profiles give to pods counts as absent for these two. Otherwise a profile could give a
+//! label that takes another one's match away, and what a pod gets would depend on how often it was looked at.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use eci_api::eci_profile::{LabelOperator, LabelSelection, LabelValue};
@@ -77,8 +80,13 @@ impl fmt::Display for List<'_> {
     }
 }
 
-/// The first clause that `labels` fail, labels first and then expressions in the order of the spec.
-pub(super) fn first_failed(selector: &LabelSelection, labels: &Labels) -> Option<Clause> {
+/// The first clause that `labels` fail, labels first and then expressions in the order of the spec. `given` are the
+/// labels that profiles give.
+pub(super) fn first_failed(
+    selector: &LabelSelection,
+    labels: &Labels,
+    given: &BTreeSet<(String, String)>,
+) -> Option<Clause> {
     let owned = |values: &[LabelValue]| values.iter().map(|value| value.0.clone()).collect::<Vec<_>>();
     let by_label = selector.match_labels.iter().find_map(|(key, value)| {
         // The usual case is that it holds: nothing is copied for it.
@@ -97,7 +105,13 @@ pub(super) fn first_failed(selector: &LabelSelection, labels: &Labels) -> Option
                 LabelOperator::Exists => Requirement::Exists,
                 LabelOperator::DoesNotExist => Requirement::DoesNotExist,
             };
-            let found = labels.get(&expression.key);
+            let mut found = labels.get(&expression.key);
+            if matches!(expression.operator, LabelOperator::NotIn | LabelOperator::DoesNotExist) {
+                found = found.filter(|value| {
+                    // Looked up only when the label is there, which is rare for these.
+                    given.is_empty() || !given.contains(&(expression.key.clone(), (*value).clone()))
+                });
+            }
             (!required.holds(found.map(String::as_str))).then(|| Clause {
                 key: expression.key.clone(),
                 required,

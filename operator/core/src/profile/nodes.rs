@@ -1,0 +1,180 @@
+//! Virtual nodes, and how a pod's own words about nodes relate to them.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{
+    Node, NodeSelectorRequirement, NodeSelectorTerm, PodSpec, Taint, Toleration,
+};
+
+/// One kind of virtual node: a label that its nodes have and the taint that keeps other pods away.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NodeKind {
+    /// Key and value of the label.
+    pub label: (String, String),
+    /// Key and value of the taint, whose effect is NoSchedule.
+    pub taint: (String, String),
+}
+
+/// Where the virtual nodes of a cluster are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VirtualNodes {
+    kinds: Vec<NodeKind>,
+}
+
+impl Default for VirtualNodes {
+    /// Those of ACK and ACK Serverless, and those of VNode in clusters of one's own (vendor documentation).
+    fn default() -> Self {
+        let kind = |label: (&str, &str), taint: (&str, &str)| NodeKind {
+            label: (label.0.to_owned(), label.1.to_owned()),
+            taint: (taint.0.to_owned(), taint.1.to_owned()),
+        };
+        Self::new(vec![
+            kind(("type", "virtual-kubelet"), ("virtual-kubelet.io/provider", "alibabacloud")),
+            kind(("k8s.aliyun.com/vnode", "true"), ("k8s.aliyun.com/vnode", "true")),
+        ])
+    }
+}
+
+/// What the words of a pod about nodes come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnWords {
+    /// Nothing that concerns virtual nodes.
+    None,
+    /// It can run on regular nodes only.
+    Regular,
+    /// It speaks of virtual nodes in another way: it tolerates or selects them, or is bound to a node already.
+    Other,
+}
+
+impl VirtualNodes {
+    /// Of these kinds.
+    pub fn new(kinds: Vec<NodeKind>) -> Self {
+        Self { kinds }
+    }
+
+    /// Whether a node is one.
+    pub fn has(&self, node: &Node) -> bool {
+        let labels = node.metadata.labels.as_ref();
+        self.has_labels(labels.unwrap_or(&BTreeMap::new()))
+    }
+
+    /// Whether a node with these labels is one.
+    pub fn has_labels(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.kinds.iter().any(|kind| labels.get(&kind.label.0) == Some(&kind.label.1))
+    }
+
+    /// What lets a pod onto them.
+    pub(super) fn tolerations(&self) -> impl Iterator<Item = Toleration> {
+        self.kinds.iter().map(|kind| Toleration {
+            key: Some(kind.taint.0.clone()),
+            operator: Some("Equal".to_owned()),
+            value: Some(kind.taint.1.clone()),
+            effect: Some("NoSchedule".to_owned()),
+            toleration_seconds: None,
+        })
+    }
+
+    /// What a pod says of them itself.
+    pub fn own_words(&self, spec: &PodSpec) -> OwnWords {
+        if spec.node_name.as_ref().is_some_and(|name| !name.is_empty()) {
+            return OwnWords::Other;
+        }
+        let terms = required_terms(spec);
+        let excluded = |term: &NodeSelectorTerm| {
+            self.kinds.iter().all(|kind| {
+                term.match_expressions.iter().flatten().any(|e| {
+                    e.key == kind.label.0
+                        && match e.operator.as_str() {
+                            "DoesNotExist" => true,
+                            "NotIn" => e.values.iter().flatten().any(|value| *value == kind.label.1),
+                            _ => false,
+                        }
+                })
+            })
+        };
+        if !terms.is_empty() && terms.iter().all(excluded) {
+            return OwnWords::Regular;
+        }
+        let named = |key: &str| self.kinds.iter().any(|kind| kind.label.0 == key);
+        let selected = spec.node_selector.iter().flatten().any(|(key, _)| named(key))
+            || terms.iter().any(|term| term.match_expressions.iter().flatten().any(|e| named(&e.key)));
+        if selected || spec.tolerations.iter().flatten().any(|toleration| self.is_meant(toleration)) {
+            OwnWords::Other
+        } else {
+            OwnWords::None
+        }
+    }
+
+    /// Whether a toleration names the taint of a kind. One of everything does not: system pods have it.
+    fn is_meant(&self, toleration: &Toleration) -> bool {
+        self.kinds.iter().any(|kind| {
+            let taint = Taint {
+                key: kind.taint.0.clone(),
+                value: Some(kind.taint.1.clone()),
+                effect: "NoSchedule".to_owned(),
+                time_added: None,
+            };
+            toleration.key.as_ref() == Some(&taint.key)
+                && (toleration.operator.as_deref() == Some("Exists") || toleration.value == taint.value)
+                && toleration
+                    .effect
+                    .as_ref()
+                    .is_none_or(|effect| effect.is_empty() || *effect == taint.effect)
+        })
+    }
+
+    /// The required terms of a pod that is to run on virtual nodes only: each of its own, once for each kind.
+    pub(super) fn only(&self, own: &[NodeSelectorTerm]) -> Vec<NodeSelectorTerm> {
+        let (matching, rest) = split(own);
+        let wanted = matching
+            .iter()
+            .flat_map(|term| self.kinds.iter().map(move |kind| with(term, [requirement(kind, "In")])));
+        wanted.chain(rest).collect()
+    }
+
+    /// The required terms of a pod that is to run on regular nodes only: each of its own, without any kind.
+    pub(super) fn never(&self, own: &[NodeSelectorTerm]) -> Vec<NodeSelectorTerm> {
+        let (matching, rest) = split(own);
+        let wanted =
+            matching.iter().map(|term| with(term, self.kinds.iter().map(|kind| requirement(kind, "NotIn"))));
+        wanted.chain(rest).collect()
+    }
+}
+
+/// The terms of `spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution`, one of which must hold.
+pub(super) fn required_terms(spec: &PodSpec) -> &[NodeSelectorTerm] {
+    let affinity = spec.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref());
+    affinity
+        .and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref())
+        .map_or(&[], |required| required.node_selector_terms.as_slice())
+}
+
+fn requirement(kind: &NodeKind, operator: &str) -> NodeSelectorRequirement {
+    NodeSelectorRequirement {
+        key: kind.label.0.clone(),
+        operator: operator.to_owned(),
+        values: Some(vec![kind.label.1.clone()]),
+    }
+}
+
+/// The terms that can be made to ask for more, and the rest: a term that asks for nothing matches no node, and must not
+/// begin to match some. No terms at all are one that matches every node.
+fn split(own: &[NodeSelectorTerm]) -> (Vec<NodeSelectorTerm>, Vec<NodeSelectorTerm>) {
+    if own.is_empty() {
+        return (vec![NodeSelectorTerm::default()], Vec::new());
+    }
+    own.iter().cloned().partition(|term| {
+        [&term.match_expressions, &term.match_fields]
+            .into_iter()
+            .any(|list| list.iter().flatten().next().is_some())
+    })
+}
+
+fn with(
+    term: &NodeSelectorTerm,
+    more: impl IntoIterator<Item = NodeSelectorRequirement>,
+) -> NodeSelectorTerm {
+    let mut term = term.clone();
+    term.match_expressions.get_or_insert_with(Vec::new).extend(more);
+    term
+}

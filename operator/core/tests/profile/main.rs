@@ -1,0 +1,6 @@
+//! What profiles make of pods: single decisions as tables, and what must hold for every pod as properties.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod properties;
+mod scene;
+mod tables;
