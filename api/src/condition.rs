@@ -118,7 +118,8 @@ reasons! {
         SecretNotFound,
         /// A secret of `spec.imagePullSecrets` is not a docker config, or broken.
         SecretInvalid,
-        /// The operator has no cloud credentials.
+        /// The operator has no cloud credentials. Create the Secret that the chart value `credentials.existingSecret`
+        /// names; it is read without a restart.
         CredentialsMissing,
         /// The cloud does not accept the operator's credentials.
         CredentialsRejected,

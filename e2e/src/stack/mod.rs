@@ -55,6 +55,8 @@ pub struct StackOptions {
     pub request_timeout: &'static str,
     /// `--log-level`.
     pub log_level: &'static str,
+    /// Whether the Secret with the cloud's credentials is there from the start.
+    pub credentials: bool,
     /// Further values of the chart, an object; they replace the stack's own.
     pub values: Value,
 }
@@ -67,6 +69,7 @@ impl Default for StackOptions {
             resolve_window: "12s",
             request_timeout: "2s",
             log_level: "debug",
+            credentials: true,
             values: json!({}),
         }
     }
@@ -101,6 +104,9 @@ impl Stack {
         let args = install_charts(&plane, &sim_url, options).await?;
         let health = format!("127.0.0.1:{}", free_port()?);
         let cloud = admin::Client::new(&sim_url);
+        if options.credentials {
+            write_credentials(plane.dir())?;
+        }
         Ok(Self { operator: None, sim, cloud, sim_url, args, health, programs, plane })
     }
 
@@ -167,7 +173,7 @@ impl Stack {
             ("POD_NAMESPACE", OsString::from(NAMESPACE)),
             ("POD_NAME", OsString::from(pod)),
         ];
-        let credentials = write_credentials(self.plane.dir())?;
+        let credentials = credentials_dir(self.plane.dir());
         let args = self.args.iter().map(|arg| match arg.split_once('=') {
             // What a process outside of a pod has to have in another place.
             Some(("--listen-address", _)) => format!("--listen-address={health}"),
@@ -175,6 +181,11 @@ impl Stack {
             _ => arg.clone(),
         });
         Ok(Process::spawn(name, &self.programs.operator, args, env, &self.plane.log_dir())?)
+    }
+
+    /// Creates the Secret with the cloud's credentials, as far as the operator can tell.
+    pub fn give_credentials(&self) -> Result<()> {
+        write_credentials(self.plane.dir())
     }
 
     /// kill -9.
@@ -321,12 +332,17 @@ async fn install_charts(plane: &ControlPlane, endpoint: &str, options: &StackOpt
 }
 
 /// The credentials as a mounted secret gives them.
-fn write_credentials(dir: &Path) -> Result<PathBuf> {
-    let dir = dir.join("credentials");
+fn write_credentials(dir: &Path) -> Result<()> {
+    let dir = credentials_dir(dir);
     fs::create_dir_all(&dir)?;
     fs::write(dir.join("access-key-id"), "FAKE-ACCESS-KEY-ID")?;
     fs::write(dir.join("access-key-secret"), "FAKE-ACCESS-KEY-SECRET")?;
-    Ok(dir)
+    Ok(())
+}
+
+/// Where the operator looks for them.
+fn credentials_dir(dir: &Path) -> PathBuf {
+    dir.join("credentials")
 }
 
 /// A port that was free a moment ago.

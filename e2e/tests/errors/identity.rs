@@ -7,17 +7,37 @@ use eci_e2e::stack::{Caches, Stack, StackOptions};
 use eci_sim::KeyState;
 use eci_sim::faults::{Fault, Seen};
 
-use crate::{Needs, asked_for, heals, is_still_ready, ready, told};
+use crate::{LATER, Needs, asked_for, heals, is_still_ready, ready, told};
 
 pub(crate) async fn rows() -> Result<()> {
-    let stack = Stack::start(StackOptions::default()).await?;
+    let stack = Stack::start(StackOptions { credentials: false, ..StackOptions::default() }).await?;
     let caches = stack.namespace("identity").await?;
+    credentials_given(&stack, &caches).await.context("credentials that come after the operator")?;
     ready(&caches, "healthy").await?;
     key_rotated(&stack, &caches).await.context("a key that is disabled and rotated")?;
     clock_corrected(&stack, &caches).await.context("a clock that is wrong and corrected")?;
     permission_granted(&stack, &caches).await.context("a permission that is missing and granted")?;
     let operator = stack.operator().context("the operator runs")?;
     operator.check_alive().context("all of it was one process")?;
+    Ok(())
+}
+
+/// The operator is ready without credentials, and objects that come and go meanwhile learn why nothing happens.
+async fn credentials_given(stack: &Stack, caches: &Caches) -> Result<()> {
+    for name in ["early", "short-lived"] {
+        asked_for(caches, name).await?;
+        let words = ["credentials.existingSecret", "access-key-id", "without a restart"];
+        told(caches, name, "CredentialsMissing", Needs::Person, &words).await?;
+    }
+    caches.delete("short-lived").await?;
+    stack.give_credentials()?;
+    heals(caches, "early").await?;
+    caches.is_gone("short-lived", LATER).await?;
+    let billed = stack.billed("identity", "short-lived").await?.len();
+    ensure!(
+        billed == 0,
+        "{billed} caches were billed for an object that was deleted before there were credentials"
+    );
     Ok(())
 }
 

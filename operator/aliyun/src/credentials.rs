@@ -110,6 +110,16 @@ impl CredentialsProvider for StaticCredentials {
     }
 }
 
+/// No credentials, for a reason that does not change while the process runs.
+#[derive(Clone, Debug)]
+pub struct NoCredentials(pub CredentialsError);
+
+impl CredentialsProvider for NoCredentials {
+    fn credentials(&self) -> BoxFuture<'_, Result<Credentials, CredentialsError>> {
+        futures::future::ready(Err(self.0.clone())).boxed()
+    }
+}
+
 /// Credentials in the files of a directory, as a mounted Secret gives them. Read anew for every call: three small
 /// files cost less than knowing when they changed.
 #[derive(Clone, Debug)]

@@ -31,7 +31,7 @@ pub fn explain(error: &CloudError) -> (Reason, Class, String) {
         Meaning::NoCredentials => (
             Reason::CredentialsMissing,
             Class::Stuck,
-            "Give the operator cloud credentials (chart value credentials.existingSecret).",
+            "The operator has no cloud credentials; create the Secret that the chart value credentials.existingSecret names, with the keys access-key-id and access-key-secret. It is read without a restart.",
         ),
         Meaning::BadCredentials => (
             Reason::CredentialsRejected,
