@@ -103,6 +103,21 @@ async fn named_namespaces_render_roles_and_nothing_for_the_whole_cluster() -> Re
 }
 
 #[tokio::test]
+async fn a_dry_run_may_write_nothing() -> Result<()> {
+    let plane = plane().await?;
+    for values in [DEFAULTS.map(str::to_owned), values("namespaced")] {
+        let args: Vec<String> = values.into_iter().chain(["--set".into(), "dryRun=true".into()]).collect();
+        let manifests = render(plane, &args).await?;
+        taken_by_the_server(plane, &manifests).await?;
+        assert!(manifests.contains("- --dry-run\n"), "{manifests}");
+        let verbs: Vec<&str> = manifests.lines().filter_map(|l| l.trim().strip_prefix("verbs: ")).collect();
+        let reads = |verbs: &&str| ["[get]", "[get, list, watch]"].contains(verbs);
+        assert!(!verbs.is_empty() && verbs.iter().all(reads), "{verbs:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn bad_values_are_refused_by_name() -> Result<()> {
     let plane = plane().await?;
     let table: &[(&str, &str)] = &[
@@ -116,6 +131,9 @@ async fn bad_values_are_refused_by_name() -> Result<()> {
         ("region=Hangzhou", "region"),
         ("clusterID=a b", "clusterID"),
         ("endpoint=https://eci.example.com/path", "endpoint"),
+        ("controllers={dns}", "controllers"),
+        ("dryRun=maybe", "dryRun"),
+        ("cloudWritesPerSecond=0", "cloudWritesPerSecond"),
         ("namespaces={Team_A}", "namespaces"),
         ("network.vSwitchIDs={subnet-1}", "vSwitchIDs"),
         ("network.vSwitchIds={vsw-1}", "vSwitchIds"),

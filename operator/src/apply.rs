@@ -232,7 +232,7 @@ fn adopt<K: Managed>(
 }
 
 /// What a status write has to change, if anything.
-fn difference<K: Managed>(
+pub(crate) fn difference<K: Managed>(
     old: Option<&K::Status>,
     new: &K::Status,
     key: &Key,

@@ -58,9 +58,14 @@ pub fn own_namespace(lookup: impl Fn(&str) -> Option<String>) -> String {
         .unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned())
 }
 
-/// The ID of the cluster: `configured`, else the UID of kube-system. The first start remembers it; a later one with
-/// another ID is refused, since it would take none of the existing resources for its own.
-pub async fn id(client: &Client, namespace: &str, configured: Option<&str>) -> Result<String, ClusterError> {
+/// The ID of the cluster: `configured`, else the UID of kube-system. The first start remembers it, unless it is told not
+/// to write; a later one with another ID is refused, since it would take none of the existing resources for its own.
+pub async fn id(
+    client: &Client,
+    namespace: &str,
+    configured: Option<&str>,
+    remember: bool,
+) -> Result<String, ClusterError> {
     let id = if let Some(id) = configured {
         id.to_owned()
     } else {
@@ -72,6 +77,9 @@ pub async fn id(client: &Client, namespace: &str, configured: Option<&str>) -> R
     let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
     let target = || format!("ConfigMap {namespace}/{CONFIG_MAP}");
     let mut found = kubernetes::call("get", target, api.get(CONFIG_MAP)).await?;
+    if found.is_none() && !remember {
+        return Ok(id);
+    }
     if found.is_none() {
         let new = ConfigMap {
             metadata: ObjectMeta { name: Some(CONFIG_MAP.into()), ..ObjectMeta::default() },

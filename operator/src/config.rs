@@ -32,6 +32,14 @@ pub enum LogFormat {
     Json,
 }
 
+/// A part of the operator that can be switched off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum Part {
+    /// Image caches.
+    #[value(name = "imagecache")]
+    ImageCache,
+}
+
 /// The configuration of the operator.
 #[derive(Clone, Debug, Parser)]
 #[command(
@@ -63,6 +71,13 @@ pub struct Config {
     /// Namespaces to work in, separated by commas; default: all.
     #[arg(long, value_delimiter = ',')]
     pub namespaces: Vec<String>,
+    /// Parts that run, separated by commas; default: all. A part that does not run watches nothing and needs no
+    /// permission.
+    #[arg(long, value_enum, value_delimiter = ',', num_args = 1.., default_values_t = Part::value_variants().to_vec())]
+    pub controllers: Vec<Part>,
+    /// Log what would be done, and do nothing: no object is written, no event, no Lease, no call that changes the cloud.
+    #[arg(long)]
+    pub dry_run: bool,
     /// Address of /healthz, /readyz and /metrics.
     #[arg(long, default_value = "0.0.0.0:8080")]
     pub listen_address: SocketAddr,
@@ -132,6 +147,11 @@ impl Config {
     /// What a spec may leave out.
     pub fn defaults(&self) -> Defaults {
         Defaults { v_switch_ids: self.vswitch_ids.clone(), security_group_id: self.security_group_id.clone() }
+    }
+
+    /// Whether the part runs.
+    pub fn runs(&self, part: Part) -> bool {
+        self.controllers.contains(&part)
     }
 
     /// How long a lease lasts.
@@ -263,6 +283,8 @@ mod tests {
             }
         }
         for args in [
+            ["--controllers=imagecaches"],
+            ["--controllers="],
             ["--cloud-writes-per-second=0"],
             ["--cloud-writes-per-second=101"],
             ["--cloud-writes-per-second=1.5"],
@@ -273,6 +295,14 @@ mod tests {
         ] {
             assert!(matches!(read(&args), Err(ConfigError::Flags(_))), "{args:?}");
         }
+    }
+
+    #[test]
+    fn all_parts_run_unless_some_are_named_and_an_unknown_one_is_told_the_known() {
+        assert!(Part::value_variants().iter().all(|part| read(&[]).unwrap().runs(*part)));
+        assert!(read(&["--controllers=imagecache"]).unwrap().runs(Part::ImageCache));
+        let message = read(&["--controllers=imagecache,dns"]).unwrap_err().to_string();
+        assert!(message.contains("'dns'") && message.contains("possible values: imagecache"), "{message}");
     }
 
     #[test]

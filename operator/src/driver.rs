@@ -22,6 +22,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::Instrument as _;
 
 use crate::clock::Clock;
+use crate::dry_run::Rehearsal;
 use crate::kind::{Key, Managed, uid_of};
 use crate::kubernetes::{KubeError, Objects};
 use crate::lease::Leadership;
@@ -81,6 +82,8 @@ pub struct Settings {
     pub defaults: Defaults,
     /// Durations of the protocol.
     pub limits: Limits,
+    /// Plans are printed, and nothing is done.
+    pub dry_run: bool,
 }
 
 /// Where a reconcile ended.
@@ -154,6 +157,8 @@ pub(crate) struct ObjectCopy<K: Managed> {
     pub(crate) object: K::Object,
     /// Whether it is from a GET or a write of this reconcile.
     pub(crate) live: bool,
+    /// Whether to plan as if it had the finalizer: a dry run adds none.
+    pub(crate) rehearsed_finalizer: bool,
 }
 
 impl<K: Managed> ObjectCopy<K> {
@@ -170,7 +175,7 @@ impl<K: Managed> ObjectCopy<K> {
     }
 
     pub(crate) fn has_finalizer(&self) -> bool {
-        self.object.finalizers().iter().any(|f| f == FINALIZER)
+        self.rehearsed_finalizer || self.object.finalizers().iter().any(|f| f == FINALIZER)
     }
 }
 
@@ -182,13 +187,15 @@ pub(crate) struct Entry<K: Managed> {
     pub(crate) look: Option<(Mono, K::View)>,
     /// resourceVersion of the newest copy that a write returned.
     pub(crate) written: Option<String>,
+    /// What a dry run said of it last.
+    pub(crate) rehearsed: Option<String>,
     /// Reconciles in a row that failed.
     failures: u32,
 }
 
 impl<K: Managed> Entry<K> {
     fn new(uid: String) -> Self {
-        Self { uid, memory: Memory::default(), look: None, written: None, failures: 0 }
+        Self { uid, memory: Memory::default(), look: None, written: None, rehearsed: None, failures: 0 }
     }
 
     /// Whether the copy is certainly older than what this process wrote: planning on it could only end in a conflict.
@@ -266,7 +273,12 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
         if !self.leadership.holds() {
             return Ok(Verdict::Standby);
         }
-        let copy = ObjectCopy { key: Key::of(object), object: object.clone(), live: false };
+        let copy = ObjectCopy {
+            key: Key::of(object),
+            object: object.clone(),
+            live: false,
+            rehearsed_finalizer: false,
+        };
         let (key, uid) = (copy.key.clone(), uid_of(object));
         let span =
             tracing::info_span!("reconcile", kind = K::NOUN, namespace = key.namespace, name = key.name, uid);
@@ -315,6 +327,7 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
         let mut secrets = None;
         // Kept until the end: from the record of a create call to its answer.
         let mut turns = Turns::default();
+        let mut rehearsal = Rehearsal::default();
         if (entry.failures > 0 || entry.outdates(&copy)) && !self.refresh(&mut copy, &entry.uid).await? {
             return Ok(Verdict::Gone);
         }
@@ -351,6 +364,12 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
                 return Ok(Verdict::AwaitsTurn);
             }
             audit::check::<K>(&object, &record, &plan).map_err(Failure::Unlawful)?;
+            if self.settings.dry_run {
+                let view = newest_view(&plan, list.as_ref(), entry.look.as_ref());
+                if let Some(verdict) = self.rehearse(&mut rehearsal, &plan, view.as_ref(), &mut copy, entry) {
+                    return Ok(verdict);
+                }
+            }
             match &plan.next {
                 Next::Read(Read::Object) => {
                     if !self.refresh(&mut copy, &entry.uid).await? {
@@ -367,6 +386,8 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
                     }
                 }
                 Next::Read(Read::Resource(id)) => self.look_up(id, entry).await,
+                // It was on the copy alone.
+                Next::Do(_) if self.settings.dry_run => {}
                 Next::Do(effect) => {
                     // The next pass may ask for the secrets of another request.
                     secrets = None;

@@ -17,7 +17,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// A kind, bound to its Kubernetes type and to the port. Wiring only: what is decided is decided in the core.
-pub trait Managed: Kind<View: PartialEq> + Send + Sync {
+pub trait Managed: Kind<View: PartialEq, Request: Serialize> + Send + Sync {
     /// The Kubernetes type.
     type Object: Resource<DynamicType = (), Scope = NamespaceResourceScope>
         + Clone

@@ -12,6 +12,7 @@ pub mod cluster;
 pub mod config;
 pub mod controllers;
 pub mod driver;
+mod dry_run;
 mod image_cache;
 pub mod kind;
 pub mod kubernetes;

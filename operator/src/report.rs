@@ -114,7 +114,7 @@ impl Reporter {
 }
 
 /// The longest beginning of `text` that has at most `limit` bytes.
-fn clip(text: &str, limit: usize) -> &str {
+pub(crate) fn clip(text: &str, limit: usize) -> &str {
     &text[..text.floor_char_boundary(limit)]
 }
 

@@ -15,10 +15,10 @@ use tokio::net::TcpListener;
 use tokio::sync::watch::{self, error::RecvError};
 use tokio::task::JoinSet;
 
-use crate::admin::Admin;
+use crate::admin::{Admin, Step};
 use crate::clock::Clock;
 use crate::cluster::{self, ClusterError};
-use crate::config::Config;
+use crate::config::{Config, Part};
 use crate::controllers::{Shared, controller};
 use crate::driver::{Driver, Settings};
 use crate::kubernetes::Objects;
@@ -74,12 +74,15 @@ pub enum RunError {
 /// Runs the operator until `signal` resolves, then lets running work end.
 pub async fn run(config: Config, signal: impl Future<Output = ()>) -> Result<(), RunError> {
     tracing::info!(?config, version = env!("CARGO_PKG_VERSION"), "starting");
+    if config.dry_run {
+        tracing::warn!("dry-run: plans are logged, and nothing is written or sent");
+    }
     let clock = Clock::start();
     let client = Client::try_from(kube::Config::infer().await?)?;
     let namespace = cluster::own_namespace(|name| std::env::var(name).ok());
-    let cluster = cluster::id(&client, &namespace, config.cluster_id.as_deref()).await?;
+    let cluster = cluster::id(&client, &namespace, config.cluster_id.as_deref(), !config.dry_run).await?;
     let pod = std::env::var("POD_NAME").or_else(|_| std::env::var("HOSTNAME")).ok();
-    let (mut elector, leadership) = if config.leader_elect {
+    let (mut elector, leadership) = if config.leader_elect && !config.dry_run {
         let me = lease::identity(pod.as_deref())?;
         let (elector, leadership) =
             Elector::new(client.clone(), &namespace, me, config.lease_duration(), clock);
@@ -102,22 +105,21 @@ pub async fn run(config: Config, signal: impl Future<Output = ()>) -> Result<(),
 
     let (stop, stopped) = watch::channel(false);
     let mut tasks = JoinSet::new();
-    let (objects_read, cloud_asked) = image_caches(
-        &config,
-        Process {
-            client,
-            cloud: Arc::new(cloud),
-            cluster,
-            clock,
-            metrics: Arc::clone(&metrics),
-            page_limit: limits.reads,
-            leadership,
-            pod,
-        },
-        &stopped,
-        &mut tasks,
-    );
-    let admin = Admin { metrics, objects_read, cloud_asked };
+    let process = Process {
+        client,
+        cloud: Arc::new(cloud),
+        cluster,
+        clock,
+        metrics: Arc::clone(&metrics),
+        page_limit: limits.reads,
+        leadership,
+        pod,
+    };
+    let mut steps = Vec::new();
+    if config.runs(Part::ImageCache) {
+        steps.extend(image_caches(&config, process, &stopped, &mut tasks));
+    }
+    let admin = Admin { metrics, steps };
     tasks.spawn(async move {
         if let Err(error) = admin.serve(listener, stopped).await {
             tracing::error!(%error, "the server of health and metrics failed");
@@ -170,14 +172,14 @@ struct Process<C> {
     pod: Option<String>,
 }
 
-/// Starts everything for image caches. The two receivers turn true when their objects were read, and when the cloud was
-/// asked for them or another process leads, who asks it.
+/// Starts everything for image caches. The steps to readiness: that their objects were read, and that the cloud was asked
+/// for them, or another process leads, who asks it.
 fn image_caches<C: Cloud>(
     config: &Config,
     process: Process<C>,
     stopped: &watch::Receiver<bool>,
     tasks: &mut JoinSet<&'static str>,
-) -> (watch::Receiver<bool>, watch::Receiver<bool>) {
+) -> [Step; 2] {
     let Process { client, cloud, cluster, clock, metrics, page_limit, leadership, pod } = process;
     let namespaces: Vec<Option<String>> = if config.namespaces.is_empty() {
         vec![None]
@@ -195,6 +197,7 @@ fn image_caches<C: Cloud>(
             request_timeout: config.request_timeout,
             ..Limits::default()
         },
+        dry_run: config.dry_run,
     };
     let reporter = Reporter::new(client.clone(), pod);
     let driver = Driver::new(
@@ -263,7 +266,10 @@ fn image_caches<C: Cloud>(
         }
         "image cache poller"
     });
-    (objects_read, cloud_asked)
+    [
+        Step { done: objects_read, missing: "the ImageCaches have not been read from the API server" },
+        Step { done: cloud_asked, missing: "the cloud has not been asked for image caches" },
+    ]
 }
 
 fn cloud(config: &Config) -> Result<eci_aliyun::Client, RunError> {

@@ -60,16 +60,28 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{/* What the operator does to objects of users: in every namespace, or in those of the value namespaces. */}}
 {{- define "eci-operator.userRules" -}}
+{{- if include "eci-operator.runs" (list . "imagecache") }}
 - apiGroups: [eci-operator.io]
   resources: [imagecaches]
-  verbs: [get, list, watch, patch]
+  verbs: [get, list, watch{{ if not .Values.dryRun }}, patch{{ end }}]
+{{- if not .Values.dryRun }}
 - apiGroups: [eci-operator.io]
   resources: [imagecaches/status]
   verbs: [patch]
+{{- end }}
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get]
+{{- end }}
+{{- if not .Values.dryRun }}
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
+{{- end }}
+{{- end }}
+
+{{/* Not empty when a part runs: list of the root and the name of the part. */}}
+{{- define "eci-operator.runs" -}}
+{{- $root := index . 0 }}
+{{- if or (not $root.Values.controllers) (has (index . 1) $root.Values.controllers) }}true{{ end }}
 {{- end }}

@@ -183,6 +183,11 @@ impl Stack {
         Ok(Process::spawn(name, &self.programs.operator, args, env, &self.plane.log_dir())?)
     }
 
+    /// Starts operators with one more argument from now on.
+    pub fn add_argument(&mut self, argument: &str) {
+        self.args.push(argument.to_owned());
+    }
+
     /// Creates the Secret with the cloud's credentials, as far as the operator can tell.
     pub fn give_credentials(&self) -> Result<()> {
         write_credentials(self.plane.dir())
@@ -234,19 +239,28 @@ impl Stack {
     /// What the API server answered the operator with 403, from its audit log. A namespace that is being terminated
     /// refuses new events; that is no lack of permission.
     pub fn forbidden(&self) -> Result<Vec<String>> {
+        self.audited(|event| {
+            let terminating = event["responseStatus"]["message"]
+                .as_str()
+                .is_some_and(|m| m.contains("because it is being terminated"));
+            event["responseStatus"]["code"] == 403 && !terminating
+        })
+    }
+
+    /// What the operator asked the API server to write, granted or not, from its audit log.
+    pub fn writes(&self) -> Result<Vec<String>> {
+        self.audited(|event| !["get", "list", "watch"].map(Value::from).contains(&event["verb"]))
+    }
+
+    /// The operator's requests of this sort.
+    fn audited(&self, wanted: impl Fn(&Value) -> bool) -> Result<Vec<String>> {
         let log = fs::read_to_string(self.plane.audit_log_path()).context("cannot read the audit log")?;
         let user = format!("system:serviceaccount:{NAMESPACE}:{SERVICE_ACCOUNT}");
         let mut found = Vec::new();
         for line in log.lines() {
             // The last line may be half written.
             let Ok(event) = serde_json::from_str::<Value>(line) else { continue };
-            let terminating = event["responseStatus"]["message"]
-                .as_str()
-                .is_some_and(|m| m.contains("because it is being terminated"));
-            if event["user"]["username"] == user.as_str()
-                && event["responseStatus"]["code"] == 403
-                && !terminating
-            {
+            if event["user"]["username"] == user.as_str() && wanted(&event) {
                 found.push(format!("{} {}", event["verb"], event["requestURI"]));
             }
         }

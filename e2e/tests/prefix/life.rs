@@ -143,6 +143,7 @@ impl<K: Life> Story<K> {
                 look_gap: millis(50),
                 ..Limits::default()
             },
+            dry_run: false,
         };
         let driver = Driver::new(
             Arc::clone(&self.cloud),

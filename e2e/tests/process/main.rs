@@ -1,0 +1,10 @@
+//! The process that people operate: what it says, and what it leaves alone.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod dry_run;
+
+use std::time::Duration;
+
+/// How long something may take that is a matter of seconds.
+const SOON: Duration = Duration::from_secs(30);
