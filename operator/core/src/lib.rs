@@ -7,6 +7,7 @@
 pub mod audit;
 pub mod cloud;
 pub mod cloud_resource;
+pub mod eviction;
 pub mod image_cache;
 pub mod lease;
 pub mod pace;

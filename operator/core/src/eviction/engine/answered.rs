@@ -1,0 +1,249 @@
+//! What follows from the answers of the API server, and how a case ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::super::answer::Answer;
+use super::super::budget::Said;
+use super::super::forecast::Grade;
+use super::super::grace;
+use super::super::notice::EVENT_LIFE;
+use super::super::outcome::{By, Outcome};
+use super::super::why::Why;
+use super::super::{Attempt, Ended, Report};
+use super::state::{Case, Did, Done, Flight, Hold, Known};
+use super::{At, Engine};
+use crate::time::ago;
+
+/// Wait after an answer that was lost: time for the watch to show what became of the request.
+const AFTER_UNKNOWN: Duration = Duration::from_secs(2);
+/// Wait while the server cannot be reached: at first, and at most.
+const OUTAGE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
+/// Wait while the server is overloaded: at most.
+const OVERLOAD_MOST: Duration = Duration::from_secs(10);
+/// Wait before a namespace in which the operator has no permission is tried again: at first, and at most.
+const FORBIDDEN: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(15));
+/// Wait after a failure of the server for one pod: at first, and at most.
+const FAILED: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
+/// Wait after a refusal that only a person can change: at first, and at most.
+const REFUSED: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(30));
+/// Wait after a conflict that has nothing to do with budgets.
+const CHANGED: Duration = Duration::from_millis(500);
+
+/// What an answer says about the pod.
+enum Next {
+    /// Nothing needs to be repeated.
+    Did(Did),
+    /// Again when there is room.
+    Again,
+    /// Again after a wait.
+    Wait { wait: Duration, why: Why, words: String, until_change: bool },
+}
+
+fn doubled((first, most): (Duration, Duration), failures: u32) -> Duration {
+    first.saturating_mul(1 << failures.min(16)).min(most)
+}
+
+impl Engine {
+    pub(super) fn answered(&mut self, attempt: Attempt, answer: Answer, at: At) {
+        // An answer to what was never asked, or a second answer.
+        let Some(flight) = self.flights.remove(&attempt) else { return };
+        self.tell_gates(&flight, &answer, at);
+        self.tell_broker(attempt, &flight, &answer, at);
+        let failures = self.cases.get(&flight.uid).map_or(0, |case| case.failures);
+        let next = next(answer, &flight, failures);
+        let Some(case) = self.cases.get_mut(&flight.uid) else { return };
+        let was_under_way = case.flight == Some(attempt);
+        if was_under_way {
+            case.flight = None;
+        }
+        match next {
+            Next::Did(did) => {
+                case.done = Some(Done { did, mono: at.mono, wall: at.wall, grace: flight.grace });
+                case.hold = None;
+                case.repeat = None;
+                case.deleting |= did == Did::Delete;
+            }
+            // What a request says that was given up long ago is history, unless it did something.
+            _ if !was_under_way => {}
+            Next::Again => {}
+            Next::Wait { wait, why, words, until_change } => {
+                case.failures = case.failures.saturating_add(1);
+                case.hold = Some(Hold { until: at.mono.plus(wait), why, words, until_change });
+                let unknown = why == Why::ServerUnavailable;
+                case.repeat = unknown.then_some(flight.grace);
+                case.deleting |= unknown && flight.deletion;
+            }
+        }
+    }
+
+    /// The server as a whole, and the permission in a namespace.
+    fn tell_gates(&mut self, flight: &Flight, answer: &Answer, at: At) {
+        match answer {
+            Answer::Overloaded(wait) => self.server.shut(at.mono, *wait, OVERLOAD_MOST),
+            Answer::NotSent => self.server.shut(at.mono, OUTAGE.0, OUTAGE.1),
+            Answer::Unknown => {}
+            _ => self.server.open(),
+        }
+        let place = (Arc::clone(&flight.namespace), flight.deletion);
+        match answer {
+            Answer::NotPermitted(_) => {
+                self.forbidden.entry(place).or_default().shut(at.mono, FORBIDDEN.0, FORBIDDEN.1);
+            }
+            Answer::Overloaded(_) | Answer::NotSent | Answer::Unknown | Answer::ServerFailed(_) => {}
+            _ => {
+                self.forbidden.remove(&place);
+            }
+        }
+    }
+
+    fn tell_broker(&mut self, attempt: Attempt, flight: &Flight, answer: &Answer, at: At) {
+        let Some(broker) = flight.broker.as_ref().and_then(|id| self.brokers.get_mut(id)) else { return };
+        match answer {
+            Answer::Accepted => broker.settle(attempt, at.mono, true),
+            // A server that failed may have charged the budget before.
+            Answer::Unknown | Answer::ServerFailed(_) | Answer::PodChanged => {
+                broker.settle(attempt, at.mono, false);
+            }
+            Answer::StaleUid => broker.went_stale(attempt, at.mono, &flight.name),
+            Answer::BudgetExhausted(_) => broker.refused(attempt, at.mono, Said::Nothing),
+            Answer::BudgetNotProcessed => broker.refused(attempt, at.mono, Said::NotProcessed),
+            Answer::BudgetContended => broker.refused(attempt, at.mono, Said::Contended),
+            Answer::BudgetFull | Answer::BudgetNegative => broker.refused(attempt, at.mono, Said::Overrun),
+            _ => broker.release(attempt),
+        }
+    }
+
+    /// What becomes true by the passing of time.
+    pub(super) fn expire(&mut self, at: At) {
+        let limit = self.settings.answer_limit;
+        let lost =
+            self.flights.iter().filter(|(_, flight)| !flight.given_up && at.mono.since(flight.sent) >= limit);
+        let lost: Vec<Attempt> = lost.map(|(attempt, _)| *attempt).collect();
+        for attempt in lost {
+            let Some(flight) = self.flights.get(&attempt).cloned() else { continue };
+            self.answered(attempt, Answer::Unknown, at);
+            self.flights.insert(attempt, Flight { given_up: true, ..flight });
+        }
+        self.brokers.values_mut().for_each(|broker| broker.expire(at.mono));
+        self.hearsay.retain(|_, (_, _, since)| at.mono.since(*since) < EVENT_LIFE);
+        for case in self.cases.values_mut() {
+            if case.hold.as_ref().is_some_and(|hold| hold.until <= at.mono) {
+                case.hold = None;
+            }
+        }
+        let cases = &self.cases;
+        self.flights.retain(|_, flight| !flight.given_up || cases.contains_key(&flight.uid));
+    }
+
+    /// Ends the case of a pod that is gone, has ended, or whose notice does not count any more.
+    pub(super) fn close(&mut self, uid: &Arc<str>, withdrawn: Option<Outcome>, at: At) {
+        let Some(known) = self.pods.get(uid) else { return };
+        // Whoever is being deleted ends that way, even if the notice is taken back.
+        let leaving = known.pod.deletion.is_some() && !known.pod.phase.is_terminal();
+        if withdrawn.is_some() && leaving {
+            return;
+        }
+        let Some(case) = self.cases.remove(uid) else { return };
+        let (told, by) = told(known, &case);
+        let outcome = withdrawn.unwrap_or_else(|| outcome(known, &case));
+        let lead = known.pod.bid_failed.then(|| ago(case.notice.given, at.wall));
+        let slack = told.map(|told| case.notice.deadline.duration_since(told));
+        let saved = matches!(outcome, Outcome::Graceful | Outcome::Late)
+            && slack.is_some_and(|slack| slack >= SignedDuration::ZERO);
+        let (pod, profile) = (known.pod.id.clone(), known.pod.profile.clone());
+        let Case { notice, attempts, batch, .. } = case;
+        self.report(Report::Ended(Ended { pod, profile, outcome, by, notice, slack, lead, attempts }));
+        let Some(key) = batch else { return };
+        let Some(batch) = self.batches.get_mut(&key) else { return };
+        batch.open = batch.open.saturating_sub(1);
+        batch.saved += usize::from(saved);
+        if batch.open == 0 && batch.forecast.is_some() {
+            let saved = batch.saved;
+            let forecast = self.batches.remove(&key).and_then(|batch| batch.forecast);
+            if let Some(forecast) = forecast {
+                self.report(Report::Graded(Grade { forecast, saved }));
+            }
+        }
+    }
+}
+
+/// When the pod was told to end, and by whom.
+fn told(known: &Known, case: &Case) -> (Option<Timestamp>, By) {
+    let granted = case.done.filter(|done| matches!(done.did, Did::Evict | Did::Delete));
+    let ours = granted.is_some() || case.repeat.is_some();
+    match (known.pod.deletion, granted) {
+        (Some(deletion), _) => (Some(deletion.begun()), if ours { By::Us } else { By::Others }),
+        (None, Some(done)) => (Some(done.wall), By::Us),
+        (None, None) => (None, By::Nobody),
+    }
+}
+
+fn outcome(known: &Known, case: &Case) -> Outcome {
+    let pod = &known.pod;
+    let own = grace::of(pod);
+    let evicted = case.done.filter(|done| done.did == Did::Evict);
+    let deleted = case.done.is_some_and(|done| done.did == Did::Delete);
+    if deleted || (case.deleting && pod.deletion.is_some()) {
+        return Outcome::Forced;
+    }
+    match (pod.deletion, evicted) {
+        (Some(deletion), _) if deletion.grace >= own && !pod.bid_failed => Outcome::Graceful,
+        (Some(_), _) => Outcome::Late,
+        // Accepted, and gone before the watch showed its deletion.
+        (None, Some(done)) if pod.bid_failed || i64::from(done.grace) < own => Outcome::Late,
+        (None, Some(_)) => Outcome::Graceful,
+        (None, _) if pod.bid_failed => Outcome::HardKilled,
+        (None, _) if pod.phase.is_terminal() => Outcome::Ended,
+        (None, _) => Outcome::Vanished,
+    }
+}
+
+fn next(answer: Answer, flight: &Flight, failures: u32) -> Next {
+    let wait = |wait, why, words| Next::Wait { wait, why, words, until_change: false };
+    match answer {
+        Answer::Accepted if flight.deletion => Next::Did(Did::Delete),
+        Answer::Accepted => Next::Did(Did::Evict),
+        Answer::Gone => Next::Did(Did::Nothing),
+        Answer::StaleUid => Next::Did(Did::Stale),
+        // A pod that costs no budget can be refused, too: it became ready while it was judged.
+        Answer::BudgetExhausted(words) if flight.broker.is_none() => {
+            Next::Wait { wait: AFTER_UNKNOWN, why: Why::BudgetExhausted, words, until_change: true }
+        }
+        Answer::BudgetNotProcessed if flight.broker.is_none() => Next::Wait {
+            wait: CHANGED,
+            why: Why::BudgetNotProcessed,
+            words: String::new(),
+            until_change: true,
+        },
+        // The broker, the gate of the server or that of the namespace waits, not the pod.
+        Answer::BudgetExhausted(_)
+        | Answer::BudgetNotProcessed
+        | Answer::BudgetFull
+        | Answer::BudgetNegative
+        | Answer::BudgetContended
+            if flight.broker.is_some() =>
+        {
+            Next::Again
+        }
+        Answer::Overloaded(_) | Answer::NotSent | Answer::NotPermitted(_) => Next::Again,
+        Answer::BudgetContended | Answer::PodChanged => wait(CHANGED, Why::BudgetContended, String::new()),
+        Answer::BudgetExhausted(words) => wait(AFTER_UNKNOWN, Why::BudgetExhausted, words),
+        Answer::BudgetNotProcessed => wait(AFTER_UNKNOWN, Why::BudgetNotProcessed, String::new()),
+        Answer::BudgetFull | Answer::BudgetNegative => wait(AFTER_UNKNOWN, Why::BudgetOverrun, String::new()),
+        Answer::SeveralBudgets => wait(doubled(REFUSED, failures), Why::SeveralBudgets, String::new()),
+        Answer::WebhookRefused(words) => wait(doubled(REFUSED, failures), Why::WebhookRefused, words),
+        Answer::NamespaceTerminating => {
+            wait(doubled(REFUSED, failures), Why::NamespaceTerminating, String::new())
+        }
+        Answer::Invalid(words) => wait(doubled(REFUSED, failures), Why::RequestRefused, words),
+        Answer::ServerFailed(words) => wait(doubled(FAILED, failures), Why::ServerUnavailable, words),
+        Answer::Unknown => wait(
+            doubled((AFTER_UNKNOWN, FAILED.1), failures),
+            Why::ServerUnavailable,
+            "the answer was lost".to_owned(),
+        ),
+    }
+}

@@ -1,0 +1,395 @@
+//! Who goes next.
+//!
+//! Every pod with a notice is judged, those that can go are put in order, and requests are made while the rate, the
+//! requests under way and the budgets leave room. In order: who costs no budget; who can still have its whole grace
+//! period, by the last moment for that; who cannot (so that the hopeless take no slot from those who can be saved), the
+//! least late first; then the lowest deletion cost; then the youngest. Namespaces take turns, but whoever has to start
+//! within [`URGENT`] goes first.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::budget::Closed;
+use super::super::grace::{self, Millis};
+use super::super::why::Why;
+use super::super::{Attempt, BudgetRef, Effect, OnDeadline, Order, Pod};
+use super::state::{Case, Did, Flight};
+use super::{At, Engine};
+use crate::time::Mono;
+
+/// Whoever has to start within this time does not wait for the turn of its namespace.
+pub const URGENT: Duration = Duration::from_secs(10);
+
+/// What can be done for a pod now.
+enum Verdict {
+    /// Nothing.
+    Rest(Why, Option<BudgetRef>),
+    /// Nothing before then.
+    Later(Why, Option<BudgetRef>, Mono),
+    /// An eviction, booked on that budget; without cost if there is none.
+    Go(Option<BudgetRef>),
+}
+
+/// The order within a namespace, the lowest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    class: Class,
+    start: Millis,
+    cost: i32,
+    age: Reverse<i64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Class {
+    Free,
+    InTime,
+    TooLate,
+}
+
+struct Candidate {
+    rank: Rank,
+    uid: Arc<str>,
+    broker: Option<BudgetRef>,
+    urgent: bool,
+}
+
+fn rank(pod: &Pod, due: Millis, free: bool, now: Millis) -> Rank {
+    let start = grace::latest_start(pod.grace, due);
+    let late = start < now;
+    let (class, start) = match (free, late) {
+        (true, _) => (Class::Free, start),
+        (false, false) => (Class::InTime, start),
+        (false, true) => (Class::TooLate, start.saturating_neg()),
+    };
+    let age = Reverse(pod.created.map_or(0, jiff::Timestamp::as_millisecond));
+    Rank { class, start, cost: pod.deletion_cost, age }
+}
+
+/// Whether a deletion against budgets may help the pod some time.
+fn may_delete(pod: &Pod, case: &Case) -> bool {
+    pod.on_deadline == OnDeadline::Delete
+        && pod.deletion.is_none()
+        && !pod.phase.is_terminal()
+        && case.flight.is_none()
+        && case.done.is_none_or(|done| done.did == Did::Stale)
+}
+
+/// The earliest of the wake-ups that were asked for.
+#[derive(Default)]
+pub(super) struct Wake(Option<Mono>);
+
+impl Wake {
+    pub(super) fn at(&mut self, when: Mono) {
+        self.0 = Some(self.0.map_or(when, |known| known.min(when)));
+    }
+
+    fn maybe(&mut self, when: Option<Mono>) {
+        if let Some(when) = when {
+            self.at(when);
+        }
+    }
+}
+
+/// An instant of the engine's clock as one of the process.
+pub(super) fn mono(ms: Millis) -> Mono {
+    Mono(Duration::from_millis(u64::try_from(ms).unwrap_or(0)))
+}
+
+impl Engine {
+    /// Decides, and says when to come again.
+    pub(super) fn schedule(&mut self, at: At) -> Option<Mono> {
+        let mut wake = Wake::default();
+        self.bucket.fill(at.mono);
+        let mut queues: BTreeMap<Arc<str>, Vec<Candidate>> = BTreeMap::new();
+        let mut standing: Vec<(Arc<str>, Why, Option<BudgetRef>)> = Vec::with_capacity(self.cases.len());
+        let mut at_deadline: Vec<Arc<str>> = Vec::new();
+        for (uid, case) in &self.cases {
+            let Some(known) = self.pods.get(uid) else { continue };
+            let pod = &known.pod;
+            let (why, about) = match self.judge(pod, case, at) {
+                Verdict::Rest(why, about) => (why, about),
+                Verdict::Later(why, about, when) => {
+                    wake.at(when);
+                    (why, about)
+                }
+                Verdict::Go(broker) => {
+                    let rank = rank(pod, case.due, broker.is_none(), at.ms);
+                    let left = grace::latest_start(pod.grace, case.due).saturating_sub(at.ms);
+                    let urgent = (0..grace::millis(URGENT)).contains(&left);
+                    let about = broker.clone().or_else(|| case.budgets.first().cloned());
+                    let candidate = Candidate { rank, uid: Arc::clone(uid), broker, urgent };
+                    queues.entry(Arc::clone(&pod.id.namespace)).or_default().push(candidate);
+                    (Why::WaitingForTurn, about)
+                }
+            };
+            if may_delete(pod, case) {
+                let start = grace::delete_start(pod.grace, case.due, self.settings.policy.length);
+                if start <= at.ms {
+                    at_deadline.push(Arc::clone(uid));
+                } else {
+                    wake.at(mono(start));
+                }
+            }
+            standing.push((Arc::clone(uid), why, about));
+        }
+        self.evict(queues, at, &mut wake);
+        self.delete(&at_deadline, at, &mut wake);
+        for (uid, why, about) in standing {
+            let under_way = self.cases.get(&uid).is_some_and(|case| case.flight.is_some());
+            let (why, about) = if under_way { (Why::Evicting, about) } else { (why, about) };
+            self.stand(&uid, why, about, at);
+        }
+        self.speak(at, &mut wake);
+        let limit = self.settings.answer_limit;
+        let sent = self.flights.values().filter(|flight| !flight.given_up).map(|flight| flight.sent).min();
+        wake.maybe(sent.map(|sent| sent.plus(limit)));
+        let active: BTreeSet<&Arc<str>> =
+            self.cases.keys().filter_map(|uid| Some(&self.pods.get(uid)?.pod.id.namespace)).collect();
+        self.served.retain(|namespace, _| active.contains(namespace));
+        self.forbidden.retain(|(namespace, _), _| active.contains(namespace));
+        // Never in the past, or the shell would spin.
+        wake.0.map(|when| when.max(at.mono.plus(Duration::from_millis(1))))
+    }
+
+    /// What can be done for a pod by itself: budgets with and without room are told apart later.
+    fn judge(&self, pod: &Pod, case: &Case, at: At) -> Verdict {
+        if pod.deletion.is_some() {
+            let why = match case.done.map(|done| done.did) {
+                _ if case.deleting => Why::DeletedAtDeadline,
+                Some(Did::Evict) => Why::Evicted,
+                _ if case.repeat.is_some() || case.flight.is_some() => Why::Evicted,
+                _ => Why::DeletedByOthers,
+            };
+            return Verdict::Rest(why, case.budgets.first().cloned());
+        }
+        if case.flight.is_some() {
+            return Verdict::Rest(Why::Evicting, case.budgets.first().cloned());
+        }
+        match case.done.map(|done| done.did) {
+            Some(Did::Evict) => return Verdict::Rest(Why::Evicted, None),
+            Some(Did::Delete) => return Verdict::Rest(Why::DeletedAtDeadline, None),
+            Some(Did::Nothing) => return Verdict::Rest(Why::DeletedByOthers, None),
+            Some(Did::Stale) => return Verdict::Rest(Why::BudgetHeldByStaleEviction, None),
+            None => {}
+        }
+        if let Some(hold) = &case.hold {
+            return Verdict::Later(hold.why, case.budgets.first().cloned(), hold.until);
+        }
+        let forbidden = self.forbidden.get(&(Arc::clone(&pod.id.namespace), false));
+        if let Some(retry) = forbidden.and_then(|gate| gate.retry()).filter(|retry| at.mono < *retry) {
+            return Verdict::Later(Why::NotPermitted, None, retry);
+        }
+        let budget = match case.budgets.as_slice() {
+            [] => None,
+            _ if pod.is_outside_budgets() => None,
+            [one] => Some(one),
+            [first, ..] => return Verdict::Rest(Why::SeveralBudgets, Some(first.clone())),
+        };
+        if pod.owner.is_none() {
+            let start = grace::bare_start(pod.grace, case.due);
+            if at.ms < start {
+                return Verdict::Later(Why::NothingReplacesIt, budget.cloned(), mono(start));
+            }
+        }
+        let Some((budget, broker)) = budget.and_then(|id| Some((id, self.brokers.get(id)?))) else {
+            return Verdict::Go(None);
+        };
+        if !pod.ready && broker.budget.lets_unready_go() {
+            return Verdict::Go(None);
+        }
+        if broker.room(at.mono) > 0 {
+            return Verdict::Go(Some(budget.clone()));
+        }
+        let why = match broker.closed() {
+            Closed::NotProcessed => Why::BudgetNotProcessed,
+            Closed::SyncFailed => Why::BudgetSyncFailed,
+            Closed::Overrun => Why::BudgetOverrun,
+            Closed::Never => Why::BudgetNeverAllows,
+            Closed::Stale => Why::BudgetHeldByStaleEviction,
+            Closed::Exhausted => Why::BudgetExhausted,
+            Closed::Contended => Why::BudgetContended,
+            Closed::Busy => Why::WaitingForTurn,
+        };
+        match broker.wake() {
+            Some(when) => Verdict::Later(why, Some(budget.clone()), when),
+            None => Verdict::Rest(why, Some(budget.clone())),
+        }
+    }
+
+    /// Room for another request, and for one of that namespace.
+    fn has_room(&self, namespace: &str, at: At) -> bool {
+        let most = self.settings.in_flight.max(2);
+        let under_way = self.flights.values().filter(|flight| !flight.given_up);
+        let (mut all, mut own) = (0, 0);
+        for flight in under_way {
+            all += 1;
+            own += usize::from(*flight.namespace == *namespace);
+        }
+        self.server.room(at.mono, all, most) > 0 && own < most / 2
+    }
+
+    fn evict(&mut self, queues: BTreeMap<Arc<str>, Vec<Candidate>>, at: At, wake: &mut Wake) {
+        let turn = |candidate: &Candidate, served: u64, namespace: &Arc<str>| {
+            let hopeless = candidate.rank.class == Class::TooLate;
+            (hopeless, !candidate.urgent, served, candidate.rank, Arc::clone(namespace))
+        };
+        let floor =
+            queues.keys().filter_map(|namespace| self.served.get(namespace)).min().copied().unwrap_or(0);
+        let mut turns = BTreeSet::new();
+        let mut rows: BTreeMap<Arc<str>, VecDeque<Candidate>> = BTreeMap::new();
+        for (namespace, mut row) in queues {
+            row.sort_by(|a, b| (a.rank, &a.uid).cmp(&(b.rank, &b.uid)));
+            // Whoever comes anew does not have all the turns that it did not need.
+            let served = *self
+                .served
+                .entry(Arc::clone(&namespace))
+                .and_modify(|n| *n = (*n).max(floor))
+                .or_insert(floor);
+            if let Some(head) = row.first() {
+                turns.insert(turn(head, served, &namespace));
+            }
+            rows.insert(namespace, row.into());
+        }
+        while let Some((.., namespace)) = turns.pop_first() {
+            let Some(row) = rows.get_mut(&namespace) else { continue };
+            let Some(candidate) = row.pop_front() else { continue };
+            let sent = match self.try_evict(&candidate, &namespace, at, wake) {
+                Tried::Sent => 1,
+                Tried::NotNow => 0,
+                Tried::Full => continue,
+                Tried::Empty => return,
+            };
+            let served = self.served.entry(Arc::clone(&namespace)).or_default();
+            *served += sent;
+            let served = *served;
+            if let Some(head) = rows.get(&namespace).and_then(VecDeque::front) {
+                turns.insert(turn(head, served, &namespace));
+            }
+        }
+    }
+
+    fn try_evict(&mut self, candidate: &Candidate, namespace: &Arc<str>, at: At, wake: &mut Wake) -> Tried {
+        let broker = candidate.broker.as_ref().and_then(|id| self.brokers.get(id));
+        if let Some(broker) = broker.filter(|broker| broker.room(at.mono) == 0) {
+            wake.maybe(broker.wake());
+            return Tried::NotNow;
+        }
+        if !self.has_room(namespace, at) {
+            wake.maybe(self.server.retry().filter(|when| *when > at.mono));
+            return Tried::Full;
+        }
+        let place = (Arc::clone(namespace), false);
+        if self.forbidden.contains_key(&place) && self.any_under_way(&place) {
+            return Tried::Full;
+        }
+        if !self.bucket.take() {
+            wake.at(self.bucket.ready());
+            return Tried::Empty;
+        }
+        let Some((case, known)) = self.cases.get_mut(&candidate.uid).zip(self.pods.get(&candidate.uid))
+        else {
+            return Tried::NotNow;
+        };
+        let pod = &known.pod;
+        let fits = grace::clamp(pod.grace, case.due, at.ms);
+        // Once more with the same grace period, if there is time for it: see `Case::repeat`.
+        let left = case.due.saturating_sub(at.ms).div_euclid(1_000);
+        let grace =
+            case.repeat.filter(|again| i64::from(*again) <= left).map_or(fits, |again| again.max(fits));
+        let attempt = Attempt(self.last_attempt + 1);
+        self.last_attempt = attempt.0;
+        case.flight = Some(attempt);
+        case.attempts = case.attempts.saturating_add(1);
+        if let Some(broker) = candidate.broker.as_ref().and_then(|id| self.brokers.get_mut(id)) {
+            broker.book(attempt, &pod.id.name);
+        }
+        let flight = Flight {
+            uid: Arc::clone(&candidate.uid),
+            namespace: Arc::clone(namespace),
+            name: Arc::clone(&pod.id.name),
+            broker: candidate.broker.clone(),
+            deletion: false,
+            grace,
+            sent: at.mono,
+            given_up: false,
+        };
+        self.flights.insert(attempt, flight);
+        self.out.push(Effect::Evict(Order { attempt, pod: pod.id.clone(), grace }));
+        Tried::Sent
+    }
+
+    fn any_under_way(&self, place: &(Arc<str>, bool)) -> bool {
+        self.flights
+            .values()
+            .any(|flight| !flight.given_up && flight.namespace == place.0 && flight.deletion == place.1)
+    }
+
+    /// Deletes those whose profile says so and whose time has come.
+    fn delete(&mut self, uids: &[Arc<str>], at: At, wake: &mut Wake) {
+        for uid in uids {
+            let Some((case, known)) = self.cases.get(uid).zip(self.pods.get(uid)) else { continue };
+            if case.flight.is_some() {
+                continue;
+            }
+            let namespace = Arc::clone(&known.pod.id.namespace);
+            let place = (Arc::clone(&namespace), true);
+            if let Some(gate) = self.forbidden.get(&place) {
+                let retry = gate.retry().unwrap_or_default();
+                if at.mono < retry {
+                    wake.at(retry);
+                    continue;
+                }
+                if self.any_under_way(&place) {
+                    continue;
+                }
+            }
+            // What could not be deleted before is tried again after the wait of the pod.
+            if let Some(hold) = case.hold.as_ref().filter(|_| case.deleting) {
+                wake.at(hold.until);
+                continue;
+            }
+            if !self.has_room(&namespace, at) {
+                wake.maybe(self.server.retry().filter(|when| *when > at.mono));
+                continue;
+            }
+            if !self.bucket.take() {
+                wake.at(self.bucket.ready());
+                return;
+            }
+            let attempt = Attempt(self.last_attempt + 1);
+            self.last_attempt = attempt.0;
+            let grace = grace::clamp(known.pod.grace, case.due, at.ms);
+            let pod = known.pod.id.clone();
+            let flight = Flight {
+                uid: Arc::clone(uid),
+                namespace,
+                name: Arc::clone(&pod.name),
+                broker: None,
+                deletion: true,
+                grace,
+                sent: at.mono,
+                given_up: false,
+            };
+            self.flights.insert(attempt, flight);
+            if let Some(case) = self.cases.get_mut(uid) {
+                case.flight = Some(attempt);
+                case.attempts = case.attempts.saturating_add(1);
+            }
+            self.out.push(Effect::Delete(Order { attempt, pod, grace }));
+        }
+    }
+}
+
+/// What became of a try to evict.
+enum Tried {
+    /// A request was made.
+    Sent,
+    /// Not this pod.
+    NotNow,
+    /// Nothing more of this namespace now.
+    Full,
+    /// Nothing more at all now.
+    Empty,
+}

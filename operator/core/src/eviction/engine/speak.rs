@@ -1,0 +1,180 @@
+//! What is said: where pods stand, and forecasts.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::budget::Broker;
+use super::super::forecast::{self, Forecast, Starts};
+use super::super::why::{self, NAMED_PODS, Why};
+use super::super::{BudgetRef, Report, Standing};
+use super::schedule::Wake;
+use super::state::BatchKey;
+use super::{At, Engine, SAY_AFTER};
+
+/// For each budget the sentence about its pods that are not ready, made once for many messages.
+pub(super) type Culprits = BTreeMap<BudgetRef, String>;
+
+impl Engine {
+    /// Remembers where a pod stands.
+    pub(super) fn stand(&mut self, uid: &Arc<str>, why: Why, about: Option<BudgetRef>, at: At) {
+        let Some(case) = self.cases.get_mut(uid) else { return };
+        if case.why != why || case.about != about {
+            case.since = (at.mono, at.wall);
+        }
+        (case.why, case.about) = (why, about);
+    }
+
+    /// Reports what changed and lasted.
+    pub(super) fn speak(&mut self, at: At, wake: &mut Wake) {
+        let mut culprits = Culprits::new();
+        let mut reports = Vec::new();
+        for (uid, case) in &self.cases {
+            let said =
+                case.said.as_ref().is_some_and(|(why, about)| *why == case.why && *about == case.about);
+            if said || matches!(case.why, Why::WaitingForTurn | Why::Evicting) {
+                continue;
+            }
+            let ready = case.since.0.plus(SAY_AFTER);
+            if case.why.is_blocked() && at.mono < ready {
+                wake.at(ready);
+                continue;
+            }
+            if let Some(standing) = self.standing(uid, &mut culprits) {
+                reports.push((Arc::clone(uid), standing));
+            }
+        }
+        for (uid, standing) in reports {
+            if let Some(case) = self.cases.get_mut(&uid) {
+                case.said = Some((case.why, case.about.clone()));
+            }
+            self.report(Report::Standing(standing));
+        }
+        self.forecast(at, wake);
+    }
+
+    pub(super) fn standing(&self, uid: &Arc<str>, culprits: &mut Culprits) -> Option<Standing> {
+        let (case, known) = (self.cases.get(uid)?, self.pods.get(uid)?);
+        let words = case.hold.as_ref().map_or("", |hold| hold.words.as_str());
+        let broker = case.about.as_ref().and_then(|id| self.brokers.get(id));
+        let mut message = match case.why {
+            Why::BudgetExhausted | Why::BudgetNeverAllows => broker.map_or_else(String::new, |broker| {
+                let unready =
+                    culprits.entry(broker.budget.id.clone()).or_insert_with(|| self.unready(broker));
+                why::budget(&broker.budget, unready)
+            }),
+            Why::SeveralBudgets => {
+                let names: Vec<&str> = case.budgets.iter().take(NAMED_PODS).map(|id| &*id.name).collect();
+                format!("the PodDisruptionBudgets {} all select the pod", names.join(", "))
+            }
+            Why::BudgetSyncFailed => broker.map_or_else(String::new, |broker| {
+                let said = broker.budget.sync_failed.as_deref().unwrap_or("");
+                format!(
+                    "PodDisruptionBudget {} cannot be computed: {}",
+                    broker.budget.id.name,
+                    why::foreign(said)
+                )
+            }),
+            Why::WaitingForTurn
+            | Why::Evicting
+            | Why::Evicted
+            | Why::DeletedByOthers
+            | Why::DeletedAtDeadline
+            | Why::NothingReplacesIt => String::new(),
+            _ => broker
+                .map_or_else(String::new, |broker| format!("PodDisruptionBudget {}", broker.budget.id.name)),
+        };
+        if !words.is_empty() {
+            if !message.is_empty() {
+                message.push_str(": ");
+            }
+            message.push_str(words);
+        }
+        let message = why::sentence(case.why, &known.pod.id, &message, case.notice.deadline);
+        Some(Standing {
+            pod: known.pod.id.clone(),
+            profile: known.pod.profile.clone(),
+            why: case.why,
+            message,
+            budget: case.about.clone(),
+            deadline: case.notice.deadline,
+            since: case.since.1,
+        })
+    }
+
+    /// Which pods of a budget are not ready, and why.
+    fn unready(&self, broker: &Broker) -> String {
+        let namespace = &broker.budget.id.namespace;
+        let first = (Arc::clone(namespace), Arc::from(""));
+        let unready = self
+            .names
+            .range(first..)
+            .take_while(|((of, _), _)| of == namespace)
+            .filter_map(|(_, uid)| Some(&self.pods.get(uid)?.pod))
+            .filter(|pod| !pod.ready && !pod.phase.is_terminal() && pod.deletion.is_none())
+            .filter(|pod| broker.budget.selector.matches(&pod.labels));
+        let mut named = Vec::new();
+        let mut more = 0_usize;
+        for pod in unready {
+            if named.len() == NAMED_PODS {
+                more += 1;
+                continue;
+            }
+            let because = pod.not_ready_because.as_deref().map(why::foreign);
+            named.push(
+                because.map_or_else(|| pod.id.name.to_string(), |why| format!("{} ({why})", pod.id.name)),
+            );
+        }
+        if more > 0 {
+            named.push(format!("{more} more"));
+        }
+        named.join(", ")
+    }
+
+    fn forecast(&mut self, at: At, wake: &mut Wake) {
+        let mut ready: Vec<BatchKey> = Vec::new();
+        for (key, batch) in &self.batches {
+            match Self::batch_ready(batch) {
+                Some(when) if when <= at.mono => ready.push(key.clone()),
+                Some(when) => wake.at(when),
+                None => {}
+            }
+        }
+        for key in ready {
+            let start = forecast::p90(self.starts_of(&key));
+            let Some(batch) = self.batches.get_mut(&key) else { continue };
+            let left = Duration::from_millis(u64::try_from(batch.left).unwrap_or(0));
+            let saved = match key.budget {
+                None => Some(batch.noticed),
+                Some(_) => forecast::saved(batch.noticed, batch.allowed, left, start),
+            };
+            let forecast = Forecast {
+                budget: key.budget.clone(),
+                namespace: Arc::clone(&key.namespace),
+                noticed: batch.noticed,
+                saved,
+                allowed: batch.allowed,
+                start,
+                at: at.wall,
+            };
+            batch.forecast = Some(forecast.clone());
+            let (over, saved) = (batch.open == 0, batch.saved);
+            self.report(Report::Forecast(forecast.clone()));
+            if over {
+                self.batches.remove(&key);
+                self.report(Report::Graded(forecast::Grade { forecast, saved }));
+            }
+        }
+    }
+
+    /// The start times of the workloads that a batch is about.
+    fn starts_of(&self, key: &BatchKey) -> Vec<Duration> {
+        let of_batch = self.cases.iter().filter(|(_, case)| case.batch.as_ref() == Some(key));
+        let workloads: std::collections::BTreeSet<_> = of_batch
+            .filter_map(|(uid, _)| {
+                Some((Arc::clone(&key.namespace), self.pods.get(uid)?.pod.workload.clone()?))
+            })
+            .collect();
+        workloads.iter().filter_map(|workload| self.starts.get(workload)).flat_map(Starts::iter).collect()
+    }
+}

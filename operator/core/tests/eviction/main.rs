@@ -1,0 +1,8 @@
+//! Tables over the engine: one situation each, event by event.
+
+#![allow(unreachable_pub, reason = "a test binary has no outside")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod deadline;
+mod scene;
+mod way;
