@@ -1,5 +1,6 @@
 //! The control plane's certificates, made afresh for each one.
 
+use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr};
@@ -55,6 +56,14 @@ impl Pki {
         self.issue(file, &params)
     }
 
+    /// Issues a certificate (`<file>.crt`, `.key`) for a server on 127.0.0.1.
+    pub(crate) fn server(&self, file: &str) -> Result<(), Error> {
+        let mut params = named(file, None);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.subject_alt_names = vec![SanType::IpAddress(Ipv4Addr::LOCALHOST.into())];
+        self.issue(file, &params)
+    }
+
     /// A file of this authority.
     pub(crate) fn path(&self, file: &str) -> PathBuf {
         self.dir.join(file)
@@ -70,6 +79,12 @@ impl Pki {
         let certificate = params.signed_by(&key, &self.ca)?;
         write_private(&self.path(&format!("{file}.crt")), &certificate.pem())?;
         write_private(&self.path(&format!("{file}.key")), &key.serialize_pem())
+    }
+}
+
+impl fmt::Debug for Pki {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pki").field("dir", &self.dir).finish_non_exhaustive()
     }
 }
 

@@ -1,16 +1,26 @@
 use std::time::{Duration, Instant};
 
-/// Elapsed time for progress lines. The one reader of a clock in the test bed.
+use jiff::Timestamp;
+
+/// Elapsed time, for progress lines and measurements. Beside [`wall_clock`] the one reader of a clock in the test bed.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Stopwatch(Instant);
+pub struct Stopwatch(Instant);
 
 impl Stopwatch {
-    #[expect(clippy::disallowed_methods, reason = "progress shown to a person is about real time")]
-    pub(crate) fn start() -> Self {
+    /// It runs.
+    #[expect(clippy::disallowed_methods, reason = "tests and benchmarks are about real time")]
+    pub fn start() -> Self {
         Self(Instant::now())
     }
 
-    pub(crate) fn elapsed(self) -> Duration {
+    /// Since its start.
+    pub fn elapsed(self) -> Duration {
         self.0.elapsed()
     }
+}
+
+/// What actors beside the operator write into objects: they have clocks of their own.
+#[expect(clippy::disallowed_methods, reason = "actors of the test bed have the machine's clock")]
+pub fn wall_clock() -> Timestamp {
+    Timestamp::now()
 }

@@ -77,25 +77,20 @@ impl Components<'_> {
         self.spawn(Tool::KubeApiserver, &args, NO_ENV)
     }
 
-    pub(crate) fn controller_manager(&self) -> Result<Process, Error> {
+    pub(crate) fn controller_manager(&self, extra: &[String]) -> Result<Process, Error> {
         let kubeconfig = self.client("system:kube-controller-manager", None, Tool::KubeControllerManager)?;
-        self.spawn(
-            Tool::KubeControllerManager,
-            &[
-                format!("--kubeconfig={}", kubeconfig.display()),
-                "--leader-elect=false".into(),
-                "--secure-port=0".into(),
-                "--use-service-account-credentials=true".into(),
-                format!(
-                    "--service-account-private-key-file={}",
-                    self.pki.path("service-account.key").display()
-                ),
-                format!("--root-ca-file={}", self.pki.ca_path().display()),
-                "--kube-api-qps=300".into(),
-                "--kube-api-burst=600".into(),
-            ],
-            NO_ENV,
-        )
+        let mut args = vec![
+            format!("--kubeconfig={}", kubeconfig.display()),
+            "--leader-elect=false".into(),
+            "--secure-port=0".into(),
+            "--use-service-account-credentials=true".into(),
+            format!("--service-account-private-key-file={}", self.pki.path("service-account.key").display()),
+            format!("--root-ca-file={}", self.pki.ca_path().display()),
+            "--kube-api-qps=300".into(),
+            "--kube-api-burst=600".into(),
+        ];
+        args.extend_from_slice(extra);
+        self.spawn(Tool::KubeControllerManager, &args, NO_ENV)
     }
 
     pub(crate) fn scheduler(&self) -> Result<Process, Error> {

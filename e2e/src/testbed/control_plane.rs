@@ -2,6 +2,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
@@ -43,6 +44,9 @@ pub struct StartOptions {
     pub scheduler: bool,
     /// kwok, for all nodes with the annotation [`super::nodes::MANAGED`]`=fake`.
     pub kwok: bool,
+    /// Added to kube-controller-manager's command line, where the last of two equal flags wins. Without, it may send
+    /// 300 requests a second per controller; its own default is 20.
+    pub controller_manager_args: Vec<String>,
     /// kwok's configuration (its Stages); None takes `e2e/testbed/stages.yaml`.
     pub kwok_config: Option<PathBuf>,
     /// Added to kube-apiserver's command line, where the last of two equal flags wins.
@@ -57,6 +61,7 @@ impl Default for StartOptions {
             controllers: true,
             scheduler: true,
             kwok: true,
+            controller_manager_args: Vec::new(),
             kwok_config: None,
             apiserver_args: Vec::new(),
             dir: None,
@@ -78,9 +83,10 @@ impl StartOptions {
 pub struct ControlPlane {
     /// In order of their start.
     processes: Vec<Process>,
-    binaries: &'static Binaries,
+    pub(super) binaries: &'static Binaries,
     server: String,
     config: Config,
+    pub(super) pki: Arc<Pki>,
     dir: PathBuf,
     temp: Option<TempDir>,
 }
@@ -123,7 +129,7 @@ impl ControlPlane {
         options: &StartOptions,
         dir: &Path,
     ) -> Result<Self, Error> {
-        let pki = Pki::create(&dir.join("pki"))?;
+        let pki = Arc::new(Pki::create(&dir.join("pki"))?);
         let [port, etcd_port, peer_port] = free_ports()?;
         let server = format!("https://127.0.0.1:{port}");
         let components = Components { binaries, dir, pki: &pki, server: &server };
@@ -138,11 +144,18 @@ impl ControlPlane {
             components.etcd(etcd_port, peer_port)?,
             components.apiserver(port, etcd_port, &options.apiserver_args)?,
         ];
-        let mut plane =
-            Self { processes, binaries, server: server.clone(), config, dir: dir.to_owned(), temp: None };
+        let mut plane = Self {
+            processes,
+            binaries,
+            server: server.clone(),
+            config,
+            pki: Arc::clone(&pki),
+            dir: dir.to_owned(),
+            temp: None,
+        };
         plane.wait_for_server().await?;
         if options.controllers {
-            plane.processes.push(components.controller_manager()?);
+            plane.processes.push(components.controller_manager(&options.controller_manager_args)?);
         }
         if options.scheduler {
             plane.processes.push(components.scheduler()?);
@@ -336,7 +349,7 @@ pub(crate) fn kubeconfig_path(dir: &Path) -> PathBuf {
     dir.join("kubeconfig")
 }
 
-async fn read_config(path: &Path) -> Result<Config, Error> {
+pub(super) async fn read_config(path: &Path) -> Result<Config, Error> {
     let kubeconfig = Kubeconfig::read_from(path)?;
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
     config.default_retry = false;

@@ -23,13 +23,16 @@ mod lock;
 pub mod nodes;
 mod process;
 mod provision;
+mod users;
 
 pub use binaries::{Binaries, Tool, cache_dir};
+pub use clock::{Stopwatch, wall_clock};
 pub use command::Output;
 pub use control_plane::{ControlPlane, StartOptions};
 pub use error::Error;
 pub use identity::Identity;
 pub use process::Process;
+pub use users::Serving;
 
 /// Result of everything in the test bed.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
