@@ -1,7 +1,7 @@
 //! Errors that a user can act on: each cause ends in a condition whose reason and message say what to do, and in a
 //! usable cache once the cause is gone.
 //!
-//! The causes of one file share a stack, and there are two tests only: they wait for most of their time, for clocks that
+//! The causes of one file share a stack, and there are few tests: they wait for most of their time, for clocks that
 //! cannot be wound (a minute after a used-up quota, a minute between two looks at what vanished), and wait together.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
@@ -10,6 +10,7 @@ mod account;
 mod identity;
 mod objects;
 mod outage;
+mod throttling;
 
 use std::time::Duration;
 
@@ -36,6 +37,11 @@ async fn what_befalls_every_call_is_told_and_leaves_usable_caches_alone() -> Res
     let identity = async { Box::pin(identity::rows()).await.context("who the operator is to the cloud") };
     let outage = async { Box::pin(outage::rows()).await.context("a cloud that does not serve") };
     tokio::try_join!(identity, outage).map(|_| ())
+}
+
+#[tokio::test]
+async fn minutes_of_throttling_are_told_once_and_heal() -> Result<()> {
+    Box::pin(throttling::rows()).await
 }
 
 /// The condition beside `Ready` that says whether a person is needed.

@@ -6,6 +6,7 @@
 
 mod mutations;
 mod states;
+mod throttling;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -257,6 +258,11 @@ async fn every_declared_state_is_reached_left_and_healed() -> Result<()> {
     }
     println!("{} of {} reasons reached and healed", shown.healed.len() + 1, reasons.len());
     Ok(())
+}
+
+#[tokio::test]
+async fn half_an_hour_of_throttling_costs_few_calls_and_no_second_cache() -> Result<()> {
+    throttling::all().await
 }
 
 #[tokio::test]

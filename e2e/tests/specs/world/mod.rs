@@ -12,6 +12,7 @@ use eci_api::image_cache::ImageCache;
 use eci_core::cloud::{CacheState, CloudError, CloudId, ImageCacheView};
 use eci_core::cloud_resource::Memory;
 use eci_core::image_cache::{Defaults, ImageCacheKind};
+use eci_core::pace;
 use eci_core::time::Mono;
 use eci_operator::snapshot::Snapshot;
 use eci_sim::{Clock, Settings, Sim, SimCloud};
@@ -68,6 +69,8 @@ struct Entry {
     busy: bool,
     /// The resource that every list should show.
     expects: Option<CloudId>,
+    /// Writes of its status at rest.
+    writes: usize,
     /// What it has said since it was last healed.
     said: BTreeSet<String>,
     states: BTreeSet<String>,
@@ -92,6 +95,7 @@ pub(crate) struct World {
     any_secret: bool,
     list: Option<(Snapshot<K>, bool)>,
     list_error: Option<CloudError>,
+    list_failures: u32,
     listed: Timestamp,
     count: u64,
 }
@@ -119,6 +123,7 @@ impl World {
             any_secret: false,
             list: None,
             list_error: None,
+            list_failures: 0,
             listed: Timestamp::MIN,
             count: 0,
         }
@@ -149,6 +154,7 @@ impl World {
             wake: None,
             busy: false,
             expects: None,
+            writes: 0,
             said: BTreeSet::new(),
             states: BTreeSet::new(),
         };
@@ -191,6 +197,11 @@ impl World {
     /// The object.
     pub(crate) fn object(&self, name: &str) -> Result<&ImageCache> {
         Ok(&self.entry(name)?.object)
+    }
+
+    /// How often its status was written when it came to rest.
+    pub(crate) fn writes(&self, name: &str) -> Result<usize> {
+        Ok(self.entry(name)?.writes)
     }
 
     /// Whether it exists.
@@ -271,7 +282,15 @@ impl World {
     /// A list if one is due, every reconcile that is due, and a step of time; whether `fits` was true on the way.
     async fn turn(&mut self, fits: Option<&impl Fn(&Self) -> bool>) -> Result<bool> {
         let busy = self.entries.values().any(|entry| entry.busy);
-        if later(self.listed, if busy { BUSY } else { SLOW }) <= self.sim.now() {
+        let wait = match &self.list_error {
+            // As the poller of the operator does.
+            Some(error) => pace::back_off(error.meaning, self.list_failures)
+                .min(SLOW)
+                .max(error.retry_after.unwrap_or_default()),
+            None if busy => BUSY,
+            None => SLOW,
+        };
+        if later(self.listed, wait) <= self.sim.now() {
             self.poll().await;
         }
         let now = self.sim.now();
@@ -284,7 +303,7 @@ impl World {
                 }
             }
         }
-        let asked = self.listed == Timestamp::MIN;
+        let asked = self.listed == Timestamp::MIN || self.list_error.is_some();
         self.clock.advance(if busy || asked { BUSY / 5 } else { SLOW });
         Ok(false)
     }

@@ -47,8 +47,12 @@ impl World {
                 let suspect = is_suspect(expected.len(), missing);
                 self.list = Some((snapshot, suspect));
                 self.list_error = None;
+                self.list_failures = 0;
             }
-            Err(error) => self.list_error = Some(error),
+            Err(error) => {
+                self.list_error = Some(error);
+                self.list_failures += 1;
+            }
         }
         for entry in self.entries.values_mut() {
             entry.wake = None;
@@ -122,6 +126,7 @@ impl World {
                     }));
                 }
                 Next::Read(Read::List(since)) => {
+                    // Only asked for while the newest try did not fail.
                     if self.list.as_ref().is_none_or(|(list, _)| list.begun < *since) {
                         self.poll().await;
                     }
@@ -157,6 +162,7 @@ impl World {
             let back = serde_json::from_value(text).context("the status does not survive its JSON form")?;
             ensure!(status == back, "the status changes in its JSON form: {status:?} and {back:?}");
             self.store(name, |stored| stored.status = Some(back))?;
+            self.entries.get_mut(name).context("it exists")?.writes += 1;
         }
         let deleting = object.metadata.deletion_timestamp.is_some();
         let entry = self.entries.get_mut(name).context("it exists")?;
@@ -234,8 +240,10 @@ impl World {
         if let Some(entry) = self.entries.get_mut(name) {
             entry.memory.fold(effect, outcome, &Limits::default(), now);
         }
-        // The list at hand is of before.
-        self.listed = Timestamp::MIN;
+        // The list at hand is of before; while none can be had, the next try is not earlier for it.
+        if self.list_error.is_none() {
+            self.listed = Timestamp::MIN;
+        }
         Ok(true)
     }
 
