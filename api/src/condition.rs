@@ -186,6 +186,8 @@ reasons! {
         Evictable,
         /// Some spot pods could not be evicted in time; the message names the workloads and what would help.
         NotEvictable,
+        /// Too few pods were seen to start to say how long replacements take; that comes with time.
+        StartTimesUnknown,
         /// No spot pod carries the mark of the profile.
         NoSpotPods,
     }

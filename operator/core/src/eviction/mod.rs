@@ -16,6 +16,7 @@
 //!   woken by the budget's own status. The budget is the server's: local counts only save requests, and never grant one.
 //! - **[`grace`]**, **[`why`]**, **[`outcome`]**, **[`forecast`]**: what is left of a grace period, what to say, how it
 //!   ended, and how it will end.
+//! - **[`lint`]**: could the pods of a workload be evicted in time, before it happens.
 //!
 //! What the shell has to keep:
 //!
@@ -34,6 +35,7 @@ mod event;
 mod facts;
 pub mod forecast;
 pub mod grace;
+pub mod lint;
 pub mod notice;
 pub mod outcome;
 mod pace;

@@ -1,7 +1,5 @@
 //! Why a pod with a notice has not gone yet, or how it went: reasons, and sentences for people.
 
-use std::fmt;
-
 use eci_api::condition::MESSAGE_LIMIT;
 use jiff::Timestamp;
 
@@ -23,7 +21,7 @@ pub fn foreign(text: &str) -> String {
 }
 
 /// A message of ours, cut to what a condition may hold.
-fn bounded(message: String) -> String {
+pub(super) fn bounded(message: String) -> String {
     if message.chars().count() <= MESSAGE_LIMIT {
         message
     } else {
@@ -31,7 +29,7 @@ fn bounded(message: String) -> String {
     }
 }
 
-/// Declares the reasons with their words and their documentation.
+/// Declares reasons with their words and their documentation.
 macro_rules! reasons {
     ($(#[$meta:meta])* $name:ident { $($(#[doc = $doc:literal])+ $variant:ident,)+ }) => {
         $(#[$meta])*
@@ -53,13 +51,15 @@ macro_rules! reasons {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(self.as_str())
             }
         }
     };
 }
+
+pub(super) use reasons;
 
 reasons! {
     /// Where a pod with a notice stands.
@@ -127,7 +127,7 @@ impl Why {
 }
 
 /// What a budget needs and has, and which of its pods are in the way.
-pub(crate) fn budget(budget: &Budget, unready: &str) -> String {
+pub(super) fn budget(budget: &Budget, unready: &str) -> String {
     let promise = budget.promise.as_ref().map(|promise| format!(" ({})", foreign(&promise.to_string())));
     let mut text = format!(
         "PodDisruptionBudget {}{} needs {} healthy pods and has {} of {}",
@@ -145,7 +145,7 @@ pub(crate) fn budget(budget: &Budget, unready: &str) -> String {
 }
 
 /// The sentence about a pod: what happened to it, the facts, and what to do.
-pub(crate) fn sentence(why: Why, pod: &PodRef, facts: &str, deadline: Timestamp) -> String {
+pub(super) fn sentence(why: Why, pod: &PodRef, facts: &str, deadline: Timestamp) -> String {
     let what = match why {
         Why::WaitingForTurn => "waits for its turn to be evicted",
         Why::Evicting => "is being evicted",
