@@ -23,7 +23,7 @@ pub(crate) enum BedTask {
     /// What $KUBEBUILDER_ASSETS has is taken from there. The rest is built with Go from the versions pinned in
     /// e2e/testbed into $ECI_TESTBED_CACHE, else eci-operator/testbed in $XDG_CACHE_HOME or ~/.cache; once for each
     /// set of versions, compiler and flags.
-    Tools,
+    Tools(ToolsArgs),
 }
 
 #[derive(Debug, Args)]
@@ -35,6 +35,13 @@ pub(crate) struct UpArgs {
     /// Stay until Ctrl-C and take the bed along; it also ends when this command is killed
     #[arg(long)]
     pub(crate) foreground: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ToolsArgs {
+    /// Also the peers of the eviction benchmark, see e2e/peers
+    #[arg(long)]
+    pub(crate) peers: bool,
 }
 
 #[derive(Debug, Args)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Parser;
 use eci_e2e::testbed::beds::{self, Bed, Down};
-use eci_e2e::testbed::{Binaries, ControlPlane, Tool};
+use eci_e2e::testbed::{Binaries, ControlPlane, Peer, Tool};
 use eci_e2e::up::Up;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -14,7 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 #[path = "../../../xtask/src/bed.rs"]
 mod bed;
 
-use bed::{BedTask, DownArgs, UpArgs};
+use bed::{BedTask, DownArgs, ToolsArgs, UpArgs};
 
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask", about = "The test bed's tasks")]
@@ -28,7 +28,7 @@ async fn main() -> ExitCode {
     let result = match Cli::parse().task {
         BedTask::Up(args) => up(&args).await,
         BedTask::Down(args) => down(&args).await,
-        BedTask::Tools => tools().await,
+        BedTask::Tools(args) => tools(&args).await,
     };
     if let Err(error) = result {
         // Not by returning it: the message says what to do, and our stack adds nothing.
@@ -106,10 +106,15 @@ async fn down(args: &DownArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn tools() -> anyhow::Result<()> {
+async fn tools(args: &ToolsArgs) -> anyhow::Result<()> {
     let binaries = Binaries::ensure().await?;
     for tool in Tool::ALL {
         println!("{:<24} {}", tool.name(), binaries.path(tool).display());
+    }
+    if args.peers {
+        for peer in Peer::ALL {
+            println!("{:<24} {}", format!("peer {}", peer.name()), peer.ensure().await?.display());
+        }
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::sync::OnceCell;
 
-use super::build;
+use super::build::{self, Program, Recipe};
 use super::error::Error;
 
 /// A program of the test bed.
@@ -52,21 +52,29 @@ impl fmt::Display for Tool {
     }
 }
 
-/// A Go module of `e2e/testbed` and what is built from it in one go.
-pub(crate) struct Module {
+const WITHOUT_GO: &str = "install Go 1.26 or newer, or set KUBEBUILDER_ASSETS to a directory with etcd, \
+     kube-apiserver, kube-controller-manager, kube-scheduler, kubectl, kwok and helm";
+
+/// A Go module of `e2e/testbed`.
+struct Module {
     /// Its directory.
-    pub(crate) name: &'static str,
+    name: &'static str,
     /// What is told to the linker beside `-s -w`, as the projects' own releases do. Without it kubectl and helm can't
     /// parse the server's version, and helm renders for Kubernetes 1.20 when it is not connected.
-    pub(crate) stamp: &'static str,
-    /// The tools, their Go packages, and what `go build` calls the result.
-    pub(crate) tools: &'static [(Tool, &'static str, &'static str)],
+    stamp: &'static str,
+    /// What is built from it.
+    tools: &'static [(Tool, Program)],
+}
+
+/// A tool, its Go package, and what `go build` calls the result.
+const fn built(tool: Tool, package: &'static str, built_as: &'static str) -> (Tool, Program) {
+    (tool, Program { file: tool.name(), package, built_as })
 }
 
 /// Small before large, so that a broken environment shows soon.
 const MODULES: [Module; 4] = [
-    Module { name: "etcd", stamp: "", tools: &[(Tool::Etcd, "go.etcd.io/etcd/server/v3", "server")] },
-    Module { name: "kwok", stamp: "", tools: &[(Tool::Kwok, "sigs.k8s.io/kwok/cmd/kwok", "kwok")] },
+    Module { name: "etcd", stamp: "", tools: &[built(Tool::Etcd, "go.etcd.io/etcd/server/v3", "server")] },
+    Module { name: "kwok", stamp: "", tools: &[built(Tool::Kwok, "sigs.k8s.io/kwok/cmd/kwok", "kwok")] },
     Module {
         name: "helm",
         stamp: "-X helm.sh/helm/v3/internal/version.version=v3.22.0 \
@@ -74,21 +82,21 @@ const MODULES: [Module; 4] = [
                 -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=37 \
                 -X helm.sh/helm/v3/pkg/lint/rules.k8sVersionMajor=1 \
                 -X helm.sh/helm/v3/pkg/lint/rules.k8sVersionMinor=37",
-        tools: &[(Tool::Helm, "helm.sh/helm/v3/cmd/helm", "helm")],
+        tools: &[built(Tool::Helm, "helm.sh/helm/v3/cmd/helm", "helm")],
     },
     Module {
         name: "kubernetes",
         stamp: "-X k8s.io/component-base/version.gitVersion=v1.36.3 \
                 -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36",
         tools: &[
-            (Tool::KubeApiserver, "k8s.io/kubernetes/cmd/kube-apiserver", "kube-apiserver"),
-            (
+            built(Tool::KubeApiserver, "k8s.io/kubernetes/cmd/kube-apiserver", "kube-apiserver"),
+            built(
                 Tool::KubeControllerManager,
                 "k8s.io/kubernetes/cmd/kube-controller-manager",
                 "kube-controller-manager",
             ),
-            (Tool::KubeScheduler, "k8s.io/kubernetes/cmd/kube-scheduler", "kube-scheduler"),
-            (Tool::Kubectl, "k8s.io/kubernetes/cmd/kubectl", "kubectl"),
+            built(Tool::KubeScheduler, "k8s.io/kubernetes/cmd/kube-scheduler", "kube-scheduler"),
+            built(Tool::Kubectl, "k8s.io/kubernetes/cmd/kubectl", "kubectl"),
         ],
     },
 ];
@@ -111,17 +119,25 @@ impl Binaries {
         let mut found = BTreeMap::new();
         for module in &MODULES {
             let mut missing = Vec::new();
-            for &tool in module.tools {
-                match assets.as_ref().map(|dir| dir.join(tool.0.name())).filter(|path| path.is_file()) {
+            for (tool, program) in module.tools {
+                match assets.as_ref().map(|dir| dir.join(tool.name())).filter(|path| path.is_file()) {
                     Some(path) => {
-                        found.insert(tool.0, path);
+                        found.insert(*tool, path);
                     }
-                    None => missing.push(tool),
+                    None => missing.push((*tool, program)),
                 }
             }
             if !missing.is_empty() {
-                let dir = build::ensure(module, &missing).await?;
-                found.extend(missing.iter().map(|(tool, ..)| (*tool, dir.join(tool.name()))));
+                let dir = build::ensure(&Recipe {
+                    name: module.name,
+                    source: Path::new(env!("CARGO_MANIFEST_DIR")).join("testbed").join(module.name),
+                    own_code: Vec::new(),
+                    stamp: module.stamp,
+                    programs: missing.iter().map(|(_, program)| *program).collect(),
+                    without_go: WITHOUT_GO,
+                })
+                .await?;
+                found.extend(missing.iter().map(|(tool, program)| (*tool, dir.join(program.file))));
             }
         }
         Ok(Self(found))

@@ -21,6 +21,7 @@ mod identity;
 mod kubeconfig;
 mod lock;
 pub mod nodes;
+mod peers;
 mod process;
 mod provision;
 mod users;
@@ -31,6 +32,7 @@ pub use command::Output;
 pub use control_plane::{ControlPlane, StartOptions};
 pub use error::Error;
 pub use identity::Identity;
+pub use peers::Peer;
 pub use process::Process;
 pub use users::Serving;
 
