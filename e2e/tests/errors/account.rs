@@ -31,6 +31,8 @@ pub(crate) async fn rows() -> Result<()> {
     for (name, code, reason, needs, advice) in [
         ("owing", "Account.Arrearage", "Arrears", Needs::Patience, "unpaid bills"),
         ("new", "ServiceNotEnabled", "AccountRestricted", Needs::Person, "activate the service"),
+        ("nowhere", "OperationDenied.NoStock", "NoStock", Needs::Patience, "add a vSwitch of another zone"),
+        ("crowded", "InvalidVSwitchId.IpNotEnough", "VSwitchFull", Needs::Patience, "add another vSwitch"),
     ] {
         stack.cloud().add_fault(&Fault::refused(code).on("CreateImageCache").times(1)).await?;
         caches.create(name, spec(name, json!({}))).await?;
@@ -43,8 +45,10 @@ pub(crate) async fn rows() -> Result<()> {
         heals(&caches, "late"),
         heals(&caches, "owing"),
         heals(&caches, "new"),
+        heals(&caches, "nowhere"),
+        heals(&caches, "crowded"),
     )?;
-    for name in ["late", "owing", "new"] {
+    for name in ["late", "owing", "new", "nowhere", "crowded"] {
         let billed = stack.billed("account", name).await?.len();
         ensure!(billed == 1, "{name}: {billed} caches were billed");
     }

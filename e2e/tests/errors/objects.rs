@@ -23,12 +23,14 @@ pub(crate) async fn rows() -> Result<()> {
 }
 
 async fn secret_corrected(stack: &Stack, caches: &Caches) -> Result<()> {
-    // Of the right type and JSON, which is all that the API server looks at. The password was put where its base64 form
-    // belongs.
-    apply_login(stack, json!({ "username": "robot", "auth": "made-up-password" })).await?;
     let spec =
         json!({ "images": ["private.example.com/shop/web:1"], "imagePullSecrets": [{ "name": "login" }] });
     caches.create("private", spec).await?;
+    let words = ["secret objects/login", "spec.imagePullSecrets", "does not exist", "create it"];
+    told(caches, "private", "SecretNotFound", Needs::Person, &words).await?;
+    // Of the right type and JSON, which is all that the API server looks at. The password was put where its base64 form
+    // belongs.
+    apply_login(stack, json!({ "username": "robot", "auth": "made-up-password" })).await?;
     let words = ["secret login is not a docker config", "auth", "namespace objects", "spec.imagePullSecrets"];
     let broken = told(caches, "private", "SecretInvalid", Needs::Person, &words).await?;
     ensure!(

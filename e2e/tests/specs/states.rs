@@ -31,6 +31,16 @@ fn settings(world: &World, change: impl FnOnce(&mut eci_sim::Settings)) {
     world.sim.with_world(|world, _| change(&mut world.settings));
 }
 
+/// Checks that the condition with this reason has all of these words.
+fn words(world: &World, name: &str, reason: &str, words: &[&str]) -> Result<()> {
+    let status = world.object(name)?.status.clone().context("a status")?;
+    let said = status.conditions.iter().find(|c| c.reason == reason).context("the reason")?;
+    for word in words {
+        ensure!(said.message.contains(word), "{word:?} is not in {:?}", said.message);
+    }
+    Ok(())
+}
+
 /// Runs everything and says what it showed.
 pub(crate) async fn all() -> Result<Shown> {
     let mut shown = Shown::default();
@@ -122,6 +132,7 @@ async fn lost_answers() -> Result<Shown> {
         world.sim.add_fault(fault.on("CreateImageCache").times(1));
         world.create("a", &spec(&json!({})))?;
         world.until_says("a", "Resolving").await?;
+        words(&world, "a", "Resolving", &["looks for its resource"])?;
         world.until_well("a").await?;
         shown.add(world.shown);
     }
@@ -145,6 +156,7 @@ async fn build_fails_once_and_for_good() -> Result<Shown> {
     world.create("a", &bad)?;
     world.until_says("a", "BuildFailed").await?;
     world.until_says("a", "BuildFailedPermanently").await?;
+    words(&world, "a", "BuildFailedPermanently", &["manifest unknown", "eci-operator.io/requested-at"])?;
     ensure!(world.living("a").len() <= 1, "failed builds are left behind");
     world.edit("a", &spec(&json!({})))?;
     world.until_well("a").await?;
@@ -238,6 +250,7 @@ async fn network_is_missing() -> Result<Shown> {
     world.defaults.v_switch_ids.clear();
     world.create("a", &spec(&json!({})))?;
     world.until_says("a", "NetworkMissing").await?;
+    words(&world, "a", "NetworkMissing", &["spec.network.vSwitchIDs"])?;
     world.edit("a", &spec(&json!({ "network": { "vSwitchIDs": ["vsw-own"] } })))?;
     world.until_well("a").await?;
     Ok(world.shown)
@@ -271,6 +284,7 @@ async fn moves_to_another_region_and_back() -> Result<Shown> {
     let mut world = well("a", &spec(&json!({}))).await?;
     let home = std::mem::replace(&mut world.region, "cn-elsewhere".into());
     world.until_says("a", "RegionChanged").await?;
+    words(&world, "a", "RegionChanged", &["cn-hangzhou", "cn-elsewhere", "Run an operator for"])?;
     world.region = home;
     world.until_well("a").await?;
     Ok(world.shown)
@@ -290,6 +304,7 @@ async fn the_view_of_the_cloud_is_suspect() -> Result<Shown> {
     world.sim.add_fault(long_ago.on("DescribeImageCaches"));
     for name in &names {
         world.until_says(name, "CloudViewSuspect").await?;
+        words(&world, name, "CloudViewSuspect", &["rebuilds nothing"])?;
     }
     world.for_a_while(Duration::from_hours(1)).await?;
     world.sim.clear_faults();
