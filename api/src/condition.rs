@@ -28,6 +28,8 @@ pub enum ConditionType {
     Conflicted,
     /// EciProfile: the spot pods could be evicted in time.
     EvictionReady,
+    /// EciProfile: the market's price was never above `spec.spot.priceLimit`.
+    PriceLimitSufficient,
 }
 
 impl ConditionType {
@@ -43,6 +45,7 @@ impl ConditionType {
             Self::Programmed => "Programmed",
             Self::Conflicted => "Conflicted",
             Self::EvictionReady => "EvictionReady",
+            Self::PriceLimitSufficient => "PriceLimitSufficient",
         }
     }
 }
@@ -190,6 +193,16 @@ reasons! {
         StartTimesUnknown,
         /// No spot pod carries the mark of the profile.
         NoSpotPods,
+        /// The market's price was never above `spec.spot.priceLimit` in the last 30 days.
+        PriceLimitSufficient,
+        /// The market's price was above `spec.spot.priceLimit` at times; the message says for how long and which limit
+        /// would be safer.
+        PriceLimitTight,
+        /// The market's price is above `spec.spot.priceLimit` everywhere: no spot instance can be had. Raise the limit
+        /// to what the message says.
+        PriceLimitUnderMarket,
+        /// No price of the last 30 days is known for what the pods run on.
+        MarketUnknown,
     }
 }
 

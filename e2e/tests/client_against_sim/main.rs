@@ -14,6 +14,7 @@
 mod codes;
 mod credentials;
 mod lost;
+mod market;
 mod port;
 mod switches;
 mod twins;

@@ -126,6 +126,11 @@ impl Twins {
         Self { client, served, http, in_process: SimCloud::new(world(), Duration::from_secs(10)) }
     }
 
+    /// The port in process.
+    pub(crate) fn in_process(&self) -> &SimCloud {
+        &self.in_process
+    }
+
     /// Puts a call to both; they must agree.
     pub(crate) async fn ask(&self, call: &Call) -> Result<Answer, Failure> {
         let over_http = put(&self.client, call).await.map_err(Failure::from);

@@ -61,7 +61,7 @@ async fn proxy_refuses(stack: &Stack, caches: &Caches) -> Result<()> {
     let page = Fault { answer: Seen::NotJson(403), ..Fault::default() };
     stack.cloud().add_fault(&page.on("DescribeImageCaches")).await?;
     asked_for(caches, "proxied").await?;
-    let words = ["status 403", "that was not the ECI API", "check the endpoint and proxies"];
+    let words = ["status 403", "that was not the API of ECI", "check the endpoint and proxies"];
     told(caches, "proxied", "CloudRefused", Needs::Person, &words).await?;
     is_still_ready(caches, "healthy").await?;
     Ok(stack.cloud().clear_faults().await?)

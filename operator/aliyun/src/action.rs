@@ -1,9 +1,33 @@
 //! The actions of the API that the client uses.
 
-/// Version of the API.
-pub const API_VERSION: &str = "2018-08-08";
+/// A product of the vendor's: an API with an endpoint, a version and permissions of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// Elastic Container Instance.
+    Eci,
+    /// Elastic Compute Service, which knows the prices of spot instances.
+    Ecs,
+}
 
-/// An action of the API.
+impl Service {
+    /// Its short name: in hosts, and before the names of actions in a RAM policy (`eci:CreateImageCache`).
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Eci => "eci",
+            Self::Ecs => "ecs",
+        }
+    }
+
+    /// Version of its API.
+    pub const fn version(self) -> &'static str {
+        match self {
+            Self::Eci => "2018-08-08",
+            Self::Ecs => "2014-05-26",
+        }
+    }
+}
+
+/// An action of an API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Starts the build of an image cache.
@@ -20,22 +44,43 @@ pub enum Action {
     UntagResources,
     /// Shows quotas and their use.
     ListUsage,
+    /// Shows what spot instances cost.
+    DescribeSpotPriceHistory,
+    /// Shows how often spot instances are taken back.
+    DescribeSpotAdvice,
 }
 
-/// Names of all actions that the client uses: what a RAM policy has to allow, each as `eci:<name>`.
-pub const ACTIONS: [&str; Action::ALL.len()] = {
-    let mut names = [""; Action::ALL.len()];
+/// Names of the actions of ECI: what a RAM policy of the operator has to allow, each as `eci:<name>`.
+pub const ACTIONS: [&str; Action::OF_ECI.len()] = names(Action::OF_ECI);
+
+/// Names of the actions that price advice uses: what a RAM policy of its users has to allow, each as `ecs:<name>`.
+pub const SPOT_ACTIONS: [&str; Action::OF_ECS.len()] = names(Action::OF_ECS);
+
+const fn names<const N: usize>(actions: [Action; N]) -> [&'static str; N] {
+    let mut names = [""; N];
     let mut at = 0;
-    while at < names.len() {
-        names[at] = Action::ALL[at].name();
+    while at < N {
+        names[at] = actions[at].name();
         at += 1;
     }
     names
-};
+}
 
 impl Action {
     /// Every action, in the order of the variants.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
+        Self::CreateImageCache,
+        Self::DescribeImageCaches,
+        Self::UpdateImageCache,
+        Self::DeleteImageCache,
+        Self::TagResources,
+        Self::UntagResources,
+        Self::ListUsage,
+        Self::DescribeSpotPriceHistory,
+        Self::DescribeSpotAdvice,
+    ];
+
+    const OF_ECI: [Self; 7] = [
         Self::CreateImageCache,
         Self::DescribeImageCaches,
         Self::UpdateImageCache,
@@ -44,6 +89,16 @@ impl Action {
         Self::UntagResources,
         Self::ListUsage,
     ];
+
+    const OF_ECS: [Self; 2] = [Self::DescribeSpotPriceHistory, Self::DescribeSpotAdvice];
+
+    /// Whose action it is.
+    pub const fn service(self) -> Service {
+        match self {
+            Self::DescribeSpotPriceHistory | Self::DescribeSpotAdvice => Service::Ecs,
+            _ => Service::Eci,
+        }
+    }
 
     /// Its name in the API.
     pub const fn name(self) -> &'static str {
@@ -55,12 +110,20 @@ impl Action {
             Self::TagResources => "TagResources",
             Self::UntagResources => "UntagResources",
             Self::ListUsage => "ListUsage",
+            Self::DescribeSpotPriceHistory => "DescribeSpotPriceHistory",
+            Self::DescribeSpotAdvice => "DescribeSpotAdvice",
         }
     }
 
     /// Whether it changes nothing, and so may be repeated at will.
     pub const fn is_read(self) -> bool {
-        matches!(self, Self::DescribeImageCaches | Self::ListUsage)
+        matches!(
+            self,
+            Self::DescribeImageCaches
+                | Self::ListUsage
+                | Self::DescribeSpotPriceHistory
+                | Self::DescribeSpotAdvice
+        )
     }
 
     /// Whether it makes something new, so that no code about a missing thing can be about its own object.
@@ -77,7 +140,15 @@ mod tests {
     fn every_action_stands_at_its_own_index() {
         for (index, action) in Action::ALL.into_iter().enumerate() {
             assert_eq!(action as usize, index, "{action:?}");
-            assert_eq!(ACTIONS[index], format!("{action:?}"));
+            assert_eq!(action.name(), format!("{action:?}"));
+        }
+    }
+
+    #[test]
+    fn every_action_is_in_the_table_of_its_service() {
+        for action in Action::ALL {
+            let (eci, ecs) = (ACTIONS.contains(&action.name()), SPOT_ACTIONS.contains(&action.name()));
+            assert_eq!((eci, ecs), (action.service() == Service::Eci, action.service() == Service::Ecs));
         }
     }
 }

@@ -18,7 +18,7 @@ use jiff::fmt::rfc2822;
 use secrecy::ExposeSecret as _;
 use serde::de::DeserializeOwned;
 
-use crate::action::{API_VERSION, Action};
+use crate::action::{Action, Service};
 use crate::clock::{Clock, Nonces};
 use crate::config::{Config, ConfigError};
 use crate::credentials::{Credentials, CredentialsProvider};
@@ -77,7 +77,12 @@ impl fmt::Debug for Client {
 impl Client {
     /// Makes a client.
     pub fn new(config: Config) -> Result<Self, ConfigError> {
-        let endpoint = config.checked_endpoint()?;
+        Self::of(Service::Eci, config)
+    }
+
+    /// Makes a client of a service.
+    pub(crate) fn of(service: Service, config: Config) -> Result<Self, ConfigError> {
+        let endpoint = config.checked_endpoint(service)?;
         let pace = |action: Action| Pace::new(if action.is_read() { config.reads } else { config.writes });
         Ok(Self {
             paces: Action::ALL.map(|action| Mutex::new(pace(action))),
@@ -92,6 +97,11 @@ impl Client {
         })
     }
 
+    /// The region that it calls.
+    pub(crate) fn region(&self) -> &str {
+        &self.region
+    }
+
     /// Where calls go.
     pub fn endpoint(&self) -> &Endpoint {
         self.transport.endpoint()
@@ -99,7 +109,11 @@ impl Client {
 
     /// Calls an action. What was certainly not sent is tried once more, a read of unknown outcome [`READ_RETRIES`]
     /// times more; nothing else is repeated.
-    async fn call<T: DeserializeOwned>(&self, action: Action, params: &Params) -> Result<T, CloudError> {
+    pub(crate) async fn call<T: DeserializeOwned>(
+        &self,
+        action: Action,
+        params: &Params,
+    ) -> Result<T, CloudError> {
         let deadline =
             (!action.is_read()).then(|| self.clock.monotonic().saturating_add(self.request_timeout));
         let (mut reconnected, mut repeated) = (false, 0);
@@ -227,7 +241,7 @@ impl Client {
         let mut headers = vec![
             ("host", self.endpoint().authority()),
             ("x-acs-action", action.name()),
-            ("x-acs-version", API_VERSION),
+            ("x-acs-version", action.service().version()),
             ("x-acs-date", &date),
             ("x-acs-signature-nonce", &nonce),
             ("x-acs-content-sha256", EMPTY_SHA256),
@@ -295,7 +309,8 @@ impl Client {
             (Some(_), Some(text)) => scrub.message(code, text),
             (Some(_), None) => format!("status {status}"),
             (None, _) => format!(
-                "status {status} without an error code: that was not the ECI API; check the endpoint and proxies"
+                "status {status} without an error code: that was not the API of {}; check the endpoint and proxies",
+                action.service().name().to_uppercase()
             ),
         };
         if meaning == Meaning::ClockSkew
@@ -417,7 +432,8 @@ impl Cloud for Client {
     }
 }
 
-fn failure(action: Action, meaning: Meaning, message: impl Into<String>) -> CloudError {
+/// A call that failed, without what the cloud said.
+pub(crate) fn failure(action: Action, meaning: Meaning, message: impl Into<String>) -> CloudError {
     let message = message.into();
     CloudError { action: action.name(), meaning, code: None, message, request_id: None, retry_after: None }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::action::Service;
 use crate::clock::{Clock, Nonces, SystemClock, SystemNonces};
 use crate::credentials::CredentialsProvider;
 use crate::endpoint::{BadEndpoint, Endpoint, check_region};
@@ -56,14 +57,14 @@ impl Config {
     }
 
     /// Where calls go, once everything that could be wrong has been looked at.
-    pub(crate) fn checked_endpoint(&self) -> Result<Endpoint, ConfigError> {
+    pub(crate) fn checked_endpoint(&self, service: Service) -> Result<Endpoint, ConfigError> {
         check_region(&self.region)?;
         if self.connect_timeout.is_zero() || self.request_timeout / 2 <= self.connect_timeout {
             return Err(ConfigError::Timeouts);
         }
         Ok(match &self.endpoint {
             Some(text) => Endpoint::parse(text)?,
-            None => Endpoint::of_region(&self.region, self.vpc)?,
+            None => Endpoint::of_region(service, &self.region, self.vpc)?,
         })
     }
 }

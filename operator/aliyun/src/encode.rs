@@ -58,6 +58,12 @@ impl Scalar for i32 {
     }
 }
 
+impl Scalar for u32 {
+    fn text(self) -> Option<String> {
+        Some(self.to_string())
+    }
+}
+
 impl Scalar for usize {
     fn text(self) -> Option<String> {
         Some(self.to_string())

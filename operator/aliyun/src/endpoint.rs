@@ -5,7 +5,9 @@ use std::net::IpAddr;
 
 use http::Uri;
 
-/// Regions whose host is not named after them (endpoint list of the API's metadata).
+use crate::action::Service;
+
+/// Regions whose host of ECI is not named after them (endpoint list of the API's metadata).
 const EXCEPTIONS: [(&str, &str); 2] =
     [("cn-shanghai-finance-1", "cn-shanghai-finance"), ("cn-shenzhen-finance-1", "cn-shenzhen-finance")];
 
@@ -35,13 +37,14 @@ pub enum BadEndpoint {
 }
 
 impl Endpoint {
-    /// The vendor's endpoint of a region, on the Internet or inside a VPC. Which regions have one inside a VPC is
-    /// listed on the vendor's endpoint page.
-    pub fn of_region(region: &str, vpc: bool) -> Result<Self, BadEndpoint> {
+    /// The vendor's endpoint of a service in a region, on the Internet or inside a VPC. Which regions have one inside a
+    /// VPC is listed on the service's endpoint page, as is the rule for hosts.
+    pub fn of_region(service: Service, region: &str, vpc: bool) -> Result<Self, BadEndpoint> {
         check_region(region)?;
-        let name = EXCEPTIONS.iter().find(|(id, _)| *id == region).map_or(region, |(_, name)| name);
-        let service = if vpc { "eci-vpc" } else { "eci" };
-        Ok(Self { https: true, authority: format!("{service}.{name}.aliyuncs.com") })
+        let exception = EXCEPTIONS.iter().find(|(id, _)| *id == region && service == Service::Eci);
+        let name = exception.map_or(region, |(_, name)| name);
+        let network = if vpc { "-vpc" } else { "" };
+        Ok(Self { https: true, authority: format!("{}{network}.{name}.aliyuncs.com", service.name()) })
     }
 
     /// Reads `host`, `host:port`, `https://host` or, for a loopback address, `http://host:port`.
@@ -101,17 +104,24 @@ mod tests {
 
     #[test]
     fn hosts_are_named_after_their_region_with_two_exceptions() {
-        let url = |region, vpc| Endpoint::of_region(region, vpc).unwrap().to_string();
+        let url = |region, vpc| Endpoint::of_region(Service::Eci, region, vpc).unwrap().to_string();
         assert_eq!(url("cn-hangzhou", false), "https://eci.cn-hangzhou.aliyuncs.com");
         assert_eq!(url("cn-hangzhou", true), "https://eci-vpc.cn-hangzhou.aliyuncs.com");
         assert_eq!(url("cn-shanghai-finance-1", false), "https://eci.cn-shanghai-finance.aliyuncs.com");
         assert_eq!(url("cn-shenzhen-finance-1", false), "https://eci.cn-shenzhen-finance.aliyuncs.com");
+        let url = |region, vpc| Endpoint::of_region(Service::Ecs, region, vpc).unwrap().to_string();
+        assert_eq!(url("cn-hangzhou", false), "https://ecs.cn-hangzhou.aliyuncs.com");
+        assert_eq!(url("cn-hangzhou", true), "https://ecs-vpc.cn-hangzhou.aliyuncs.com");
     }
 
     #[test]
     fn a_region_cannot_smuggle_in_another_host() {
         for region in ["", "evil.example.com/", "cn hangzhou", "CN", "a@b", &"a".repeat(65)] {
-            assert_eq!(Endpoint::of_region(region, false), Err(BadEndpoint::Region), "{region}");
+            assert_eq!(
+                Endpoint::of_region(Service::Eci, region, false),
+                Err(BadEndpoint::Region),
+                "{region}"
+            );
         }
     }
 

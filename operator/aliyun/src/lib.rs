@@ -4,6 +4,8 @@
 //! A call goes through pure steps with one impure one in the middle: [`request`] turns it into parameters, [`encode`]
 //! flattens them, [`sign`] signs; the transport sends; [`wire`] reads the reply, [`convert`] makes values of the port,
 //! and [`meaning`] says what an error means. The vendor's codes stop here.
+//!
+//! [`spot`] does the same with two actions of ECS, for the port [`eci_core::spot::SpotMarket`].
 #![warn(missing_docs)]
 
 pub mod action;
@@ -20,9 +22,11 @@ pub mod pace;
 pub mod request;
 mod scrub;
 pub mod sign;
+pub mod spot;
 mod transport;
 pub mod wire;
 
-pub use action::{ACTIONS, Action};
+pub use action::{ACTIONS, Action, SPOT_ACTIONS, Service};
 pub use client::Client;
 pub use config::{Config, ConfigError};
+pub use spot::SpotClient;

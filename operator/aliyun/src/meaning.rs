@@ -2,7 +2,7 @@
 
 use eci_core::cloud::Meaning;
 
-use crate::action::Action;
+use crate::action::{Action, Service};
 
 /// The code of an update that would change nothing.
 pub const NO_NEED_UPDATE: &str = "NoNeedUpdate";
@@ -36,6 +36,11 @@ fn is_daily_quota(code: &str) -> bool {
 }
 
 fn meaning_of_code(action: Action, code: &str) -> Option<Meaning> {
+    if action.service() == Service::Ecs
+        && let Some(meaning) = meaning_of_market_code(code)
+    {
+        return Some(meaning);
+    }
     Some(match code {
         "Account.Arrearage" => Meaning::Arrears,
         "ServiceNotEnabled"
@@ -75,6 +80,17 @@ fn meaning_of_code(action: Action, code: &str) -> Option<Meaning> {
     })
 }
 
+/// What only the actions of the spot market say; the spelling is the vendor's.
+fn meaning_of_market_code(code: &str) -> Option<Meaning> {
+    Some(match code {
+        "Forbedden.NotSupportRAM" | "Forbbiden.SubUser" => Meaning::Denied,
+        "InvalidUserType.NotSupported" | "Abs.InvalidAccount.NotFound" => Meaning::AccountRestricted,
+        // "The query failed, try again": nothing was asked to change.
+        "OperationDenied.QueryFail" => Meaning::Unknown,
+        _ => return None,
+    })
+}
+
 /// Whether the code says that the object of the call is gone. Which code says so is documented nowhere; a missing
 /// region, action or vSwitch must not pass for it, or a wrong configuration would look like a finished deletion.
 fn is_own_object_missing(action: Action, code: &str) -> bool {
@@ -92,7 +108,9 @@ fn is_own_object_missing(action: Action, code: &str) -> bool {
         "InvalidUser",
         "InvalidAccount",
     ];
+    // The market has no objects: what is missing there is a zone, a type or a region.
     !action.is_create()
+        && action.service() == Service::Eci
         && code.ends_with("NotFound")
         && !ABOUT_OTHER_THINGS.iter().any(|other| code.starts_with(other))
 }
@@ -153,6 +171,30 @@ mod tests {
             assert_eq!(meaning(Create, status, Some(code), false), expected, "{code}");
             assert_eq!(meaning(Delete, status, Some(code), false), expected, "{code}");
         }
+    }
+
+    #[test]
+    fn codes_of_the_spot_market_have_their_meaning() {
+        for (status, code, expected) in [
+            (400, "InvalidParams.StartTime", Meaning::Invalid),
+            (400, "InvalidZoneId.NotFound", Meaning::Invalid),
+            (400, "InvalidInstanceType.ValueNotSupported", Meaning::Invalid),
+            (400, "OperationDenied.QueryFail", Meaning::Unknown),
+            (403, "InvalidUserType.NotSupported", Meaning::AccountRestricted),
+            (403, "Abs.InvalidAccount.NotFound", Meaning::AccountRestricted),
+            (403, "Forbedden.NotSupportRAM", Meaning::Denied),
+            (403, "Forbbiden.SubUser", Meaning::Denied),
+            (403, "Forbidden.RAM", Meaning::Denied),
+            (403, "InvalidParam.TypeAndCpuMem.Conflict", Meaning::Invalid),
+            (404, "Invalid.RegionId", Meaning::Invalid),
+            (404, "InvalidInstanceType.NotFound", Meaning::Invalid),
+            (400, "Throttling.User", Meaning::Throttled),
+        ] {
+            for action in [Action::DescribeSpotPriceHistory, Action::DescribeSpotAdvice] {
+                assert_eq!(meaning(action, status, Some(code), false), expected, "{code}");
+            }
+        }
+        assert_eq!(meaning(Delete, 403, Some("Abs.InvalidAccount.NotFound"), false), Meaning::NotFound);
     }
 
     #[test]

@@ -13,4 +13,5 @@ pub mod lease;
 pub mod pace;
 pub mod profile;
 pub mod pull_secret;
+pub mod spot;
 pub mod time;

@@ -34,7 +34,7 @@ impl SimCloud {
         &self.sim
     }
 
-    async fn call(&self, call: Call) -> Result<Reply, CloudError> {
+    pub(crate) async fn call(&self, call: Call) -> Result<Reply, CloudError> {
         let action = call.action();
         let outcome = self.sim.perform(&call);
         if outcome.latency > self.patience {
@@ -231,7 +231,7 @@ fn cloud_id(action: &'static str, id: &str) -> Result<CloudId, CloudError> {
     CloudId::parse(id).map_err(|error| unknown(action, &error.to_string()))
 }
 
-fn unknown(action: &'static str, message: &str) -> CloudError {
+pub(crate) fn unknown(action: &'static str, message: &str) -> CloudError {
     CloudError {
         action,
         meaning: Meaning::Unknown,
@@ -256,9 +256,15 @@ fn refusal(action: &'static str, error: ApiError) -> CloudError {
 /// What a refusal means. A code that no client can know, such as a mismatch under an unusual name, means what its
 /// status says.
 fn meaning(action: &str, code: &str, status: u16) -> Meaning {
+    let market = action.starts_with("DescribeSpot");
     // What a create does not find is a vSwitch or a group, never the cache.
-    let names_a_cache = action != "CreateImageCache" && action != "ListUsage";
+    let names_a_cache = action != "CreateImageCache" && action != "ListUsage" && !market;
     match code {
+        "Forbedden.NotSupportRAM" | "Forbbiden.SubUser" if market => Meaning::Denied,
+        "InvalidUserType.NotSupported" | "Abs.InvalidAccount.NotFound" if market => {
+            Meaning::AccountRestricted
+        }
+        "OperationDenied.QueryFail" if market => Meaning::Unknown,
         "IdempotentParameterMismatch" => Meaning::TokenMismatch,
         "QuotaExceeded" | "Throttling.Vcpu.PerDay" => Meaning::QuotaExceeded,
         "OperationDenied.NoStock" => Meaning::NoStock,

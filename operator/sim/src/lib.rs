@@ -21,6 +21,8 @@
 //! | `POST /_sim/advance` | `{seconds}`: moves the world's time forward |
 //! | `POST /_sim/reset` | begins anew; keys stay |
 //!
+//! The two reading actions of ECS that show the spot market are answered at the same address; they have another version.
+//!
 //! What the vendor documents nowhere is a named switch in [`Settings`], never a habit of the code. Nothing is shared
 //! with the client crate: two implementations of the signature check each other.
 
@@ -35,6 +37,7 @@ mod random;
 mod secret;
 pub mod server;
 mod sim;
+mod spot;
 pub mod world;
 
 pub use clock::Clock;

@@ -5,6 +5,7 @@ mod build;
 pub mod call;
 mod error;
 pub mod image_cache;
+pub mod market;
 mod query;
 pub mod settings;
 mod validate;
@@ -19,6 +20,7 @@ use crate::random::Random;
 use call::{Call, Cause, Change, Effect, LedgerEntry, Reply, Spec};
 pub use error::ApiError;
 use image_cache::{ImageCache, Phase, View};
+use market::Market;
 use settings::{Settings, SnapshotDeleted};
 
 /// How long a cache that is gone is kept for lists that lag, milliseconds.
@@ -29,6 +31,7 @@ const TOMBSTONE_LIFE_MS: u64 = 86_400_000;
 pub struct World {
     /// What it is like; may be changed at any time and applies to what begins afterwards.
     pub settings: Settings,
+    seed: u64,
     random: Random,
     now: Timestamp,
     next_number: u64,
@@ -51,6 +54,7 @@ impl World {
     pub fn new(seed: u64, settings: Settings) -> Self {
         Self {
             settings,
+            seed,
             random: Random::new(seed),
             now: Timestamp::MIN,
             next_number: 1,
@@ -125,6 +129,8 @@ impl World {
             Call::ListTagResources { ids, tags, next_token } => {
                 self.list_tags(ids, tags, next_token.as_deref())
             }
+            Call::DescribeSpotPriceHistory(filter) => self.market().history(filter),
+            Call::DescribeSpotAdvice(filter) => self.market().advice(filter),
             Call::DescribeRegions => Ok(Reply::Regions { region: self.settings.region.clone() }),
         }
     }
@@ -174,6 +180,11 @@ impl World {
         let now = self.now;
         let cache = self.number(id).and_then(|number| self.caches.get_mut(&number));
         cache.map(|cache| cache.last_matched = Some(now)).is_some()
+    }
+
+    fn market(&self) -> Market<'_> {
+        let Settings { region, market, .. } = &self.settings;
+        Market { seed: self.seed, region, settings: market, now: self.now }
     }
 
     fn live(&self) -> impl DoubleEndedIterator<Item = (u64, &ImageCache)> {

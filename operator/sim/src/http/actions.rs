@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use super::market;
 use super::params::Params;
 use crate::secret::Digest;
 use crate::world::ApiError;
@@ -17,27 +18,43 @@ const DEFAULT_SIZE_GIB: i32 = 20;
 /// The only resource type so far, as the documentation of TagResources spells it.
 const RESOURCE_TYPE: &str = "ImageCache";
 
-/// Every action that is answered.
-pub(crate) const KNOWN: [&str; 9] = [
-    "CreateImageCache",
-    "DescribeImageCaches",
-    "UpdateImageCache",
-    "DeleteImageCache",
-    "ListUsage",
-    "TagResources",
-    "UntagResources",
-    "ListTagResources",
-    "DescribeRegions",
+/// Version of the API of ECI.
+const ECI: &str = "2018-08-08";
+
+/// Version of the API of ECS.
+const ECS: &str = "2014-05-26";
+
+/// Every action that is answered, and the version of its API.
+pub(crate) const KNOWN: [(&str, &str); 11] = [
+    ("CreateImageCache", ECI),
+    ("DescribeImageCaches", ECI),
+    ("UpdateImageCache", ECI),
+    ("DeleteImageCache", ECI),
+    ("ListUsage", ECI),
+    ("TagResources", ECI),
+    ("UntagResources", ECI),
+    ("ListTagResources", ECI),
+    ("DescribeRegions", ECI),
+    ("DescribeSpotPriceHistory", ECS),
+    ("DescribeSpotAdvice", ECS),
 ];
 
 /// Reads a call.
 pub(crate) fn decode(
     action: &str,
+    version: &str,
     parameters: BTreeMap<String, String>,
     region: &str,
 ) -> Result<Call, ApiError> {
     let mut p = Params::new(parameters);
+    let is_known = KNOWN.contains(&(action, version));
     let read = match action {
+        _ if !is_known => {
+            return Err(ApiError::new(
+                "InvalidAction.NotFound",
+                "The specified action or version is not found.",
+            ));
+        }
         "CreateImageCache" => create,
         "DescribeImageCaches" => describe,
         "UpdateImageCache" => update,
@@ -46,13 +63,9 @@ pub(crate) fn decode(
         "TagResources" => tag,
         "UntagResources" => untag,
         "ListTagResources" => list_tags,
-        "DescribeRegions" => |_: &mut Params| Ok(Call::DescribeRegions),
-        _ => {
-            return Err(ApiError::new(
-                "InvalidAction.NotFound",
-                "The specified action or version is not found.",
-            ));
-        }
+        "DescribeSpotPriceHistory" => market::history,
+        "DescribeSpotAdvice" => market::advice,
+        _ => |_: &mut Params| Ok(Call::DescribeRegions),
     };
     match p.text("RegionId") {
         Some(given) if given == region => {}
@@ -239,6 +252,8 @@ pub(crate) fn encode(reply: Reply, request_id: &str) -> Value {
                 }))
                 .collect::<Vec<_>>(),
         }),
+        Reply::SpotPrices { currency, items, next_offset } => market::prices(&currency, &items, next_offset),
+        Reply::SpotAdvice { region, items } => market::advices(&region, &items),
         Reply::Regions { region } => {
             let zone = format!("{region}-a");
             json!({

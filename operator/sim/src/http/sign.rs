@@ -36,6 +36,7 @@ pub(crate) struct Received<'a> {
 /// What a signed request says of itself. Its Debug form would show a token, so it has none.
 pub(crate) struct Claim {
     pub(crate) action: String,
+    pub(crate) version: String,
     pub(crate) key_id: String,
     pub(crate) nonce: String,
     pub(crate) time: Timestamp,
@@ -130,9 +131,9 @@ impl Claim {
         ]
         .join("\n");
         let digest = hex::encode(sha2::Sha256::digest(canonical.as_bytes()));
-        version(header("x-acs-version")?)?;
         Ok(Self {
             action: header("x-acs-action")?.to_owned(),
+            version: version(header("x-acs-version")?)?,
             key_id: key_id.to_owned(),
             nonce: header("x-acs-signature-nonce")?.to_owned(),
             time: time(header("x-acs-date")?)?,
@@ -151,7 +152,7 @@ impl Claim {
         if method != "HMAC-SHA1" || scheme != "1.0" {
             return Err(incomplete("only HMAC-SHA1 of version 1.0 is known"));
         }
-        version(&take("Version")?)?;
+        let version = version(&take("Version")?)?;
         let (action, key_id) = (take("Action")?, take("AccessKeyId")?);
         let (nonce, written) = (take("SignatureNonce")?, take("Timestamp")?);
         let security_token = parameters.remove("SecurityToken");
@@ -162,7 +163,7 @@ impl Claim {
             base64::engine::general_purpose::STANDARD.decode(&signature).map_err(|_| does_not_match())?;
         let time = time(&written)?;
         let proof = Proof::V1 { string_to_sign, signature };
-        Ok(Self { action, key_id, nonce, time, security_token, parameters, proof })
+        Ok(Self { action, version, key_id, nonce, time, security_token, parameters, proof })
     }
 }
 
@@ -178,11 +179,17 @@ fn incomplete(why: &str) -> ApiError {
     )
 }
 
-fn version(version: &str) -> Result<(), ApiError> {
-    if version == "2018-08-08" {
-        Ok(())
+/// Versions of the APIs that are answered here: of ECI, and of ECS.
+const VERSIONS: [&str; 2] = ["2018-08-08", "2014-05-26"];
+
+fn version(version: &str) -> Result<String, ApiError> {
+    if VERSIONS.contains(&version) {
+        Ok(version.to_owned())
     } else {
-        Err(ApiError::new("InvalidVersion", "The specified API version does not exist: 2018-08-08 does."))
+        Err(ApiError::new(
+            "InvalidVersion",
+            "The specified API version does not exist: 2018-08-08 (ECI) and 2014-05-26 (ECS) do.",
+        ))
     }
 }
 

@@ -218,8 +218,8 @@ proptest! {
         recording.headers.insert(name, format!("{V3} {header}"));
         prop_assert!(!recording.is_accepted());
         if let Ok(parameters) = decode_query(&recording.query) {
-            for action in actions::KNOWN {
-                let _ = actions::decode(action, parameters.clone(), "cn-hangzhou");
+            for (action, version) in actions::KNOWN {
+                let _ = actions::decode(action, version, parameters.clone(), "cn-hangzhou");
             }
         }
     }

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::image_cache::View;
+use super::market::{AdviceFilter, AdviceView, HistoryFilter, PriceView};
 use crate::secret::Digest;
 
 /// A call.
@@ -63,6 +64,10 @@ pub enum Call {
     },
     /// `DescribeRegions`
     DescribeRegions,
+    /// `DescribeSpotPriceHistory` (ECS)
+    DescribeSpotPriceHistory(Box<HistoryFilter>),
+    /// `DescribeSpotAdvice` (ECS)
+    DescribeSpotAdvice(Box<AdviceFilter>),
 }
 
 impl Call {
@@ -78,6 +83,8 @@ impl Call {
             Self::UntagResources { .. } => "UntagResources",
             Self::ListTagResources { .. } => "ListTagResources",
             Self::DescribeRegions => "DescribeRegions",
+            Self::DescribeSpotPriceHistory(_) => "DescribeSpotPriceHistory",
+            Self::DescribeSpotAdvice(_) => "DescribeSpotAdvice",
         }
     }
 
@@ -131,6 +138,22 @@ pub enum Reply {
     Regions {
         /// The only one.
         region: String,
+    },
+    /// `DescribeSpotPriceHistory`
+    SpotPrices {
+        /// `Currency`
+        currency: String,
+        /// `SpotPrices.SpotPriceType`
+        items: Vec<PriceView>,
+        /// `NextOffset`
+        next_offset: Option<usize>,
+    },
+    /// `DescribeSpotAdvice`
+    SpotAdvice {
+        /// `RegionId`
+        region: String,
+        /// `AvailableSpotZones`, zone by zone.
+        items: Vec<AdviceView>,
     },
 }
 

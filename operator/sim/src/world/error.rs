@@ -49,7 +49,18 @@ pub(crate) fn documented_status(code: &str) -> u16 {
         | "NoPermission"
         | "SecurityRisk.3DVerification"
         | "CreateServiceLinkedRole.Denied"
-        | "InvalidAccessKeyId.Inactive" => 403,
+        | "InvalidAccessKeyId.Inactive"
+        | "InvalidParam.TypeAndCpuMem.Conflict"
+        | "InvalidParam.Cores"
+        | "InvalidParam.Memory"
+        | "InvalidUserType.NotSupported"
+        | "Abs.InvalidAccount.NotFound"
+        // The vendor's spelling.
+        | "Forbedden.NotSupportRAM"
+        | "Forbbiden.SubUser" => 403,
+        // Documented so for the prices of spot instances.
+        "InvalidZoneId.NotFound" => 400,
+        "Invalid.RegionId" | "Unavailable.Regions" => 404,
         "InternalError" => 500,
         "ServiceUnavailable" => 503,
         _ if code.starts_with("Forbidden.") => 403,

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::secret::Digest;
+use crate::world::market::MarketSettings;
 
 /// A minute, in milliseconds.
 const MINUTE_MS: u64 = 60_000;
@@ -49,6 +50,8 @@ pub struct Settings {
     pub snapshot_deleted: SnapshotDeleted,
     /// Unknown: how parameter names stand in the canonical query of signature V3.
     pub canonical_names: CanonicalNames,
+    /// The spot market.
+    pub market: MarketSettings,
 }
 
 impl Default for Settings {
@@ -87,6 +90,7 @@ impl Default for Settings {
             unknown_id_code: "InvalidParameter.NotFound".to_owned(),
             snapshot_deleted: SnapshotDeleted::TurnsFailed,
             canonical_names: CanonicalNames::Raw,
+            market: MarketSettings::default(),
         }
     }
 }

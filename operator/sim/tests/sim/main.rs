@@ -5,5 +5,6 @@ mod admin;
 mod cloud;
 mod common;
 mod http;
+mod market;
 mod properties;
 mod world;
