@@ -85,7 +85,7 @@ reasons! {
     Reason {
         /// The cloud resource is usable.
         Available,
-        /// The operator has not yet asked the cloud for anything.
+        /// The object waits for its turn: enough builds of other objects are being asked for.
         Pending,
         /// The cloud builds the resource; `status.progressPercent` moves.
         Building,
@@ -103,6 +103,9 @@ reasons! {
         BuildFailedPermanently,
         /// The resource was removed outside of the operator and is built again.
         Vanished,
+        /// The resource was usable and is not any more: it failed in the cloud, or its snapshot is gone. Built again, at
+        /// most once an hour.
+        Broken,
         /// `retentionDays` ended. Raise it or set eci-operator.io/requested-at to build again.
         Expired,
         /// The cloud removed the resource to make room, as `eliminationStrategy: LRU` allows.
@@ -121,6 +124,8 @@ reasons! {
         SecretNotFound,
         /// A secret of `spec.imagePullSecrets` is not a docker config, or broken.
         SecretInvalid,
+        /// The operator may not read a secret of `spec.imagePullSecrets`; the message names the missing RBAC rule.
+        SecretForbidden,
         /// The operator has no cloud credentials. Create the Secret that the chart value `credentials.existingSecret`
         /// names; it is read without a restart.
         CredentialsMissing,
@@ -158,6 +163,18 @@ reasons! {
         /// The cache that `spec.adopt` names does not exist, has another owner, or the namespace is not labelled
         /// eci-operator.io/privileged=true; the message says which.
         AdoptionRefused,
+    }
+}
+
+reasons! {
+    /// Reasons of the events of an object that owns a cloud resource, beside the reasons of its conditions: a transition
+    /// is an event with the reason of the condition.
+    EventReason {
+        /// A cloud resource that was replaced, or that a repeated create call had made, was deleted.
+        SupersededDeleted,
+        /// The cloud has a resource that belongs to the object and is not in use, and `deletionPolicy: Retain` keeps it.
+        /// Delete it by hand if nobody needs it.
+        StrayKept,
     }
 }
 

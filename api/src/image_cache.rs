@@ -312,8 +312,10 @@ pub struct ImageCacheStatus {
     /// A second resource that is being built to replace the first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub successor: Option<Successor>,
-    /// IDs of resources that were replaced or given up, until the cloud has deleted them.
+    /// IDs of resources that were replaced or given up, until the cloud has deleted them. From 16
+    /// on nothing is built any more.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 18))]
     pub retiring: Vec<String>,
     /// Builds that failed since the last success.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -392,6 +394,9 @@ pub struct Applied<R = ImageCacheRequest> {
     /// A change in place was begun and is not yet confirmed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub updating: bool,
+    /// The resource was usable, and cannot be used any more: it failed in the cloud, or its snapshot is gone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub broken: bool,
 }
 
 /// A resource that is being built to replace the current one.
@@ -434,6 +439,9 @@ pub struct Refusal {
     pub count: i32,
     /// When it was last refused.
     pub last_time: Time,
+    /// When the cloud may be called again at the earliest, by its own word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_before_time: Option<Time>,
     /// When the row began.
     pub first_time: Time,
     /// Generation that was refused.

@@ -12,7 +12,7 @@ mod tests;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use eci_api::condition::{ProfileReason, Reason};
+use eci_api::condition::{EventReason, ProfileReason, Reason};
 use eci_api::data_cache::DataCache;
 use eci_api::eci_profile::EciProfile;
 use eci_api::image_cache::ImageCache;
@@ -67,10 +67,13 @@ struct Kind {
     paths: [&'static str; 3],
     /// The reasons of its conditions, with what they mean.
     reasons: Vec<(&'static str, &'static str)>,
+    /// The same of its other events.
+    events: Vec<(&'static str, &'static str)>,
 }
 
 fn kinds() -> [Kind; 3] {
     let cloud_resource = || Reason::ALL.iter().map(|reason| (reason.as_str(), reason.doc())).collect();
+    let other_events = || EventReason::ALL.iter().map(|reason| (reason.as_str(), reason.doc())).collect();
     [
         Kind {
             name: "DataCache",
@@ -81,6 +84,7 @@ fn kinds() -> [Kind; 3] {
                 "docs/reference/datacache.md",
             ],
             reasons: cloud_resource(),
+            events: other_events(),
         },
         Kind {
             name: "EciProfile",
@@ -91,6 +95,7 @@ fn kinds() -> [Kind; 3] {
                 "docs/reference/eciprofile.md",
             ],
             reasons: ProfileReason::ALL.iter().map(|reason| (reason.as_str(), reason.doc())).collect(),
+            events: Vec::new(),
         },
         Kind {
             name: "ImageCache",
@@ -101,6 +106,7 @@ fn kinds() -> [Kind; 3] {
                 "docs/reference/imagecache.md",
             ],
             reasons: cloud_resource(),
+            events: other_events(),
         },
     ]
 }
@@ -109,12 +115,12 @@ fn kinds() -> [Kind; 3] {
 pub fn generate() -> Result<Vec<Generated>, Error> {
     let mut files = Vec::new();
     let mut resources = Vec::new();
-    for Kind { name: kind, crd, paths: [plain, template, page], reasons } in kinds() {
+    for Kind { name: kind, crd, paths: [plain, template, page], reasons, events } in kinds() {
         let crd = manifest::finish(serde_json::to_value(crd).map_err(|source| Error::Json { kind, source })?);
         let yaml = |source| Error::Yaml { kind, source };
         files.push(Generated { path: plain, content: manifest::plain(&crd).map_err(yaml)? });
         files.push(Generated { path: template, content: manifest::template(&crd).map_err(yaml)? });
-        files.push(Generated { path: page, content: reference::page(&crd, &reasons) });
+        files.push(Generated { path: page, content: reference::page(&crd, &reasons, &events) });
         resources.push(plain.trim_start_matches("crds/"));
     }
     files.push(Generated { path: "crds/kustomization.yaml", content: manifest::kustomization(&resources) });

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 /// The page. A missing part of the CRD leaves its section empty; the tests of this crate check the real one.
-pub(crate) fn page(crd: &Value, reasons: &[(&str, &str)]) -> String {
+pub(crate) fn page(crd: &Value, reasons: &[(&str, &str)], events: &[(&str, &str)]) -> String {
     let text = |pointer: &str| crd.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let list = |pointer: &str| {
         let words =
@@ -64,9 +64,14 @@ pub(crate) fn page(crd: &Value, reasons: &[(&str, &str)]) -> String {
         );
     }
 
-    page.push_str("\n## Reasons of the conditions\n\n| reason | meaning |\n| --- | --- |\n");
-    for (reason, meaning) in reasons {
-        let _ = writeln!(page, "| `{reason}` | {} |", cell(meaning));
+    let titles = ["Reasons of the conditions", "Reasons of other events"];
+    for (title, reasons) in
+        titles.into_iter().zip([reasons, events]).filter(|(_, reasons)| !reasons.is_empty())
+    {
+        let _ = write!(page, "\n## {title}\n\n| reason | meaning |\n| --- | --- |\n");
+        for (reason, meaning) in reasons {
+            let _ = writeln!(page, "| `{reason}` | {} |", cell(meaning));
+        }
     }
     page
 }

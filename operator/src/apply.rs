@@ -56,6 +56,10 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
                 Ok(token) => done(K::delete(&*self.cloud, id, &token).await),
                 Err(error) => Outcome::Failed(error),
             },
+            Effect::TellOfStray(id) => {
+                self.reporter.stray(&copy.object, id).await;
+                Outcome::Done
+            }
             Effect::Retag { id, set, remove } => done(K::retag(&*self.cloud, id, set, remove).await),
         };
         self.gate(&copy.key, Moment::After, step)?;
@@ -99,9 +103,8 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
         self.gate(&copy.key, Moment::Before, "Status")?;
         let outcome = self.write_status(&difference, copy, entry).await?;
         self.gate(&copy.key, Moment::After, "Status")?;
-        if matches!(outcome, Outcome::Conflict) {
-            return Ok(false);
-        }
+        let Outcome::Written(version) = outcome else { return Ok(false) };
+        entry.memory.wrote(version);
         let before = old.as_ref().map_or(&[][..], K::conditions);
         self.reporter.transition(&copy.object, before, K::conditions(&new)).await;
         Ok(true)
@@ -196,9 +199,19 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
     ) -> Result<Result<Vec<(SecretVersion, PullSecret)>, Problem>, KubeError> {
         let mut found = Vec::with_capacity(names.len());
         for name in names {
-            match self.objects.secret(&key.namespace, name).await? {
-                Some(secret) => found.push(secret),
-                None => {
+            match self.objects.secret(&key.namespace, name).await {
+                Err(KubeError::Refused { code: 403, message, .. }) => {
+                    return Ok(Err(Problem {
+                        reason: Reason::SecretForbidden,
+                        message: format!(
+                            "the operator may not read secret {}/{name} of spec.imagePullSecrets; give its ServiceAccount the verb get on secrets in namespace {} (chart values rbac.create and namespaces). The API server says: {message}.",
+                            key.namespace, key.namespace
+                        ),
+                    }));
+                }
+                Err(error) => return Err(error),
+                Ok(Some(secret)) => found.push(secret),
+                Ok(None) => {
                     return Ok(Err(Problem {
                         reason: Reason::SecretNotFound,
                         message: format!(
@@ -279,5 +292,6 @@ fn name<R>(effect: &Effect<R>) -> &'static str {
         Effect::Delete { .. } => "Delete",
         Effect::Retag { .. } => "Retag",
         Effect::RemoveFinalizer => "RemoveFinalizer",
+        Effect::TellOfStray(_) => "TellOfStray",
     }
 }

@@ -12,11 +12,12 @@ use eci_api::FINALIZER;
 use eci_core::cloud::{Cloud, Meaning};
 use eci_core::cloud_resource::{
     Desired, Effect, Kind, Limits, List, Memory, Next, Object, Observed, Operation, Owner, Plan, Read,
-    Record, plan,
+    Record, plan, queued,
 };
 use eci_core::image_cache::Defaults;
 use eci_core::time::Mono;
 use eci_core::{audit, pace};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Resource as _, ResourceExt as _};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::Instrument as _;
@@ -361,6 +362,10 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
                 InWords(&plan)
             );
             if !self.take_turn(&plan.next, &record, &mut turns) {
+                if is_new::<K>(&copy) {
+                    let waiting = queued::<K>(&object, &record, &self.settings.region);
+                    self.rest(&waiting, None, &mut copy, entry).await?;
+                }
                 return Ok(Verdict::AwaitsTurn);
             }
             audit::check::<K>(&object, &record, &plan).map_err(Failure::Unlawful)?;
@@ -484,6 +489,13 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
     fn known(&self) -> std::sync::MutexGuard<'_, BTreeMap<Key, Entry<K>>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether people were told nothing of this generation yet.
+fn is_new<K: Managed>(copy: &ObjectCopy<K>) -> bool {
+    let conditions = K::status_of(&copy.object).map_or(&[][..], K::conditions);
+    let told = |c: &Condition| c.type_ == "Ready" && c.observed_generation == Some(copy.generation());
+    !copy.is_deleting() && !conditions.iter().any(told)
 }
 
 /// The request whose secrets these are.

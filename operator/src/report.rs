@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use eci_api::condition::{ConditionType, Reason};
+use eci_api::condition::{ConditionType, EventReason, Reason};
 use eci_core::cloud::CloudId;
 use eci_core::cloud_resource::{Effect, Next, Plan, Read, Record};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -85,7 +85,18 @@ impl Reporter {
     pub async fn superseded<O: Resource<DynamicType = ()>>(&self, object: &O, id: &CloudId) {
         tracing::info!(%id, "deleted a resource that nothing uses any more");
         let note = format!("Deleted {id} in the cloud: it belonged to this object and was not in use.");
-        self.publish(object, EventType::Normal, "SupersededDeleted", "Delete", &note).await;
+        let reason = EventReason::SupersededDeleted.as_str();
+        self.publish(object, EventType::Normal, reason, "Delete", &note).await;
+    }
+
+    /// Tells of a resource of the object that nothing uses and that is not deleted.
+    pub async fn stray<O: Resource<DynamicType = ()>>(&self, object: &O, id: &CloudId) {
+        let note = format!(
+            "{id} in the cloud belongs to this object by its tags and is not in use. It is billed, and kept because of deletionPolicy Retain; delete it by hand if nobody needs it."
+        );
+        tracing::warn!(%id, "{note}");
+        let reason = EventReason::StrayKept.as_str();
+        self.publish(object, EventType::Warning, reason, "Reconcile", &note).await;
     }
 
     async fn publish<O: Resource<DynamicType = ()>>(
@@ -139,6 +150,7 @@ impl<R> fmt::Display for InWords<'_, R> {
                 Effect::Retag { id, set, remove } => {
                     write!(f, "retag {id}: set {}, remove {}", set.len(), remove.len())
                 }
+                Effect::TellOfStray(id) => write!(f, "tell of {id}"),
                 Effect::RemoveFinalizer => f.write_str("remove the finalizer"),
             },
             Next::Rest => write!(f, "rest, {}", Recorded(&self.0.record)),

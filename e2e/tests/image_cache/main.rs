@@ -7,6 +7,7 @@ mod crash;
 mod faults;
 mod gitops;
 mod life;
+mod told;
 
 use std::time::Duration;
 

@@ -35,8 +35,21 @@ const NOT_USABLE: [(&str, &str); 5] = [
 const LEFT_OUT: [&str; 2] = ["acrInstances[].serviceRoleARN", "acrInstances[].userRoleARN"];
 
 /// Reasons that nothing here can reach, and the test that does; or why nothing does yet.
-const REACHED_ELSEWHERE: [(&str, Elsewhere); 3] = [
-    ("Pending", Elsewhere::Nowhere("an object that waits for its turn says nothing yet")),
+const REACHED_ELSEWHERE: [(&str, Elsewhere); 4] = [
+    (
+        "Pending",
+        Elsewhere::Test(
+            "e2e/tests/image_cache/told.rs",
+            "an_object_that_waits_for_its_turn_says_so_and_gets_it",
+        ),
+    ),
+    (
+        "SecretForbidden",
+        Elsewhere::Test(
+            "e2e/tests/image_cache/told.rs",
+            "a_secret_that_may_not_be_read_names_the_missing_rule_and_heals",
+        ),
+    ),
     ("BucketPathTaken", Elsewhere::Nowhere("DataCache has no controller yet")),
     ("AdoptionRefused", Elsewhere::Nowhere("there is no spec.adopt yet")),
 ];
@@ -44,7 +57,6 @@ const REACHED_ELSEWHERE: [(&str, Elsewhere); 3] = [
 /// Where else a reason is reached.
 enum Elsewhere {
     /// A file of the repository, and a function in it.
-    #[expect(dead_code, reason = "for reasons that need a real API server")]
     Test(&'static str, &'static str),
     /// Nowhere, because of this.
     Nowhere(&'static str),

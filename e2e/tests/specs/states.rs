@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use eci_api::REQUESTED_AT;
 use eci_sim::faults::Fault;
 use eci_sim::world::call::{Call, Change};
-use eci_sim::world::settings::Lag;
+use eci_sim::world::settings::{Lag, SnapshotDeleted};
 use serde_json::{Value, json};
 
 use crate::world::{Shown, World};
@@ -70,6 +70,7 @@ pub(crate) async fn all() -> Result<Shown> {
         moves_to_another_region_and_back,
         the_view_of_the_cloud_is_suspect,
         an_update_by_hand_fails,
+        loses_its_snapshot,
     );
     Ok(shown)
 }
@@ -338,4 +339,21 @@ async fn an_update_by_hand_fails() -> Result<Shown> {
     world.until_well("a").await?;
     ensure!(world.living("a")[0].id != id, "it is not replaced");
     Ok(world.shown)
+}
+
+/// Somebody deletes the snapshot. What the cloud shows then is documented nowhere.
+async fn loses_its_snapshot() -> Result<Shown> {
+    let mut shown = Shown::default();
+    for rule in [SnapshotDeleted::TurnsFailed, SnapshotDeleted::LosesId] {
+        let mut world = well("a", &spec(&json!({}))).await?;
+        settings(&world, |settings| settings.snapshot_deleted = rule);
+        let before = world.living("a").first().context("a cache")?.clone();
+        let snapshot = before.snapshot_id.context("a snapshot")?;
+        ensure!(world.sim.with_world(|world, now| world.delete_snapshot(now, &snapshot)));
+        world.until_says("a", "Broken").await?;
+        world.until_well("a").await?;
+        ensure!(world.living("a")[0].id != before.id, "{rule:?}: it is not replaced");
+        shown.add(world.shown);
+    }
+    Ok(shown)
 }

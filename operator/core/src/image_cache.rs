@@ -91,6 +91,11 @@ impl Kind for ImageCacheKind {
         strategy || applied.tags.iter().any(|(key, value)| view.tags.get(key) != Some(value))
     }
 
+    /// The quick snapshot goes when the standard one is there; while the cache is usable, one of them is.
+    fn is_whole(view: &ImageCacheView) -> bool {
+        view.snapshot_id.is_some()
+    }
+
     /// A field that is absent now cannot be taken back by the cloud's call, and is no difference.
     fn updated(wanted: &ImageCacheRequest, applied: &ImageCacheRequest) -> ImageCacheRequest {
         ImageCacheRequest {
@@ -279,6 +284,7 @@ pub fn record(status: Option<&ImageCacheStatus>) -> Record<ImageCacheRequest> {
             secrets: applied.secret_versions.clone(),
             generation: applied.generation,
             updating: applied.updating,
+            broken: applied.broken,
         })
     };
     let is_true = |type_: ConditionType| {
@@ -323,6 +329,7 @@ pub fn record(status: Option<&ImageCacheStatus>) -> Record<ImageCacheRequest> {
             count: r.count,
             first: r.first_time.0,
             last: r.last_time.0,
+            not_before: r.not_before_time.as_ref().map(|t| t.0),
             generation: r.generation,
             secrets: r.secret_versions.clone(),
         }),
@@ -335,6 +342,7 @@ pub fn record(status: Option<&ImageCacheStatus>) -> Record<ImageCacheRequest> {
         usable: is_true(ConditionType::Ready)
             && status.image_cache_id.is_some()
             && status.cloud_status.as_deref() == Some(CacheState::Ready.as_str()),
+        whole: status.snapshot_id.is_some(),
     }
 }
 
@@ -364,6 +372,7 @@ pub fn status(
         secret_versions: o.secrets.clone(),
         generation: o.generation,
         updating: o.updating,
+        broken: o.broken,
     };
     let current = record.current.as_ref();
     let same = current.is_some_and(|c| old.image_cache_id.as_deref() == Some(c.id.as_str()));
@@ -406,6 +415,7 @@ pub fn status(
             message: r.message.clone(),
             count: r.count,
             last_time: time(r.last),
+            not_before_time: r.not_before.map(time),
             first_time: time(r.first),
             generation: r.generation,
             secret_versions: r.secrets.clone(),

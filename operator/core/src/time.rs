@@ -37,6 +37,12 @@ pub fn until(then: Timestamp, after: Duration, now: Timestamp) -> Duration {
     Duration::try_from(left).unwrap_or(Duration::ZERO)
 }
 
+/// `time` after `then`; the end of time when that is beyond it.
+pub fn after(then: Timestamp, time: Duration) -> Timestamp {
+    let time = SignedDuration::try_from(time).unwrap_or(SignedDuration::MAX);
+    then.saturating_add(time).unwrap_or(Timestamp::MAX)
+}
+
 /// How long ago `then` was; zero when it is in the future.
 pub fn ago(then: Timestamp, now: Timestamp) -> Duration {
     Duration::try_from(now.duration_since(then)).unwrap_or(Duration::ZERO)

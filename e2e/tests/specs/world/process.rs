@@ -231,6 +231,7 @@ impl World {
             Effect::Delete { id, .. } => {
                 self.done("DeleteImageCache", K::delete(&self.cloud, id, &token)).await
             }
+            Effect::TellOfStray(_) => Outcome::Done,
             Effect::Retag { id, set, remove } => {
                 self.done("TagResources", K::retag(&self.cloud, id, set, remove)).await
             }

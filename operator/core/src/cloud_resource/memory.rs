@@ -29,6 +29,8 @@ pub struct Memory<K: Kind> {
     pub(super) window: Option<Window>,
     /// Resources that seem to be nobody's: begin of the first list that showed them.
     pub(super) strays: BTreeMap<CloudId, Mono>,
+    /// Of these, people were told.
+    pub(super) told: BTreeSet<CloudId>,
     /// Since when the process knows the current resource's ID.
     pub(super) known: BTreeMap<CloudId, Mono>,
     /// What looking up by ID gave.
@@ -64,6 +66,7 @@ impl<K: Kind> Default for Memory<K> {
             doubt: None,
             window: None,
             strays: BTreeMap::new(),
+            told: BTreeSet::new(),
             known: BTreeMap::new(),
             looks: BTreeMap::new(),
             deleted: BTreeMap::new(),
@@ -193,6 +196,7 @@ impl<K: Kind> Memory<K> {
         let Some(list) = seen.list else { return };
         let listed: BTreeSet<&CloudId> = list.items.iter().map(K::id).collect();
         self.strays.retain(|id, _| listed.contains(id));
+        self.told.retain(|id| listed.contains(id));
         let recorded = record.current.iter().chain(&record.successor).map(|o| &o.id).chain(&record.retiring);
         let mut named: BTreeSet<CloudId> = recorded.chain(listed).cloned().collect();
         if let Some(Answer { says: Says::Made(id), .. }) = &self.answer {
@@ -206,6 +210,13 @@ impl<K: Kind> Memory<K> {
         self.deleted.retain(|id, _| named.contains(id));
         self.retagged.retain(|id, _| named.contains(id));
         self.settled.retain(|id, _| named.contains(id));
+    }
+
+    /// Takes in that the status was written at rest: the object's new version is no news.
+    pub fn wrote(&mut self, resource_version: String) {
+        if let Some((held, _)) = &mut self.version {
+            *held = resource_version;
+        }
     }
 
     /// Takes in what became of an effect.
@@ -243,6 +254,7 @@ impl<K: Kind> Memory<K> {
                 let count = self.settled.get(id).map_or(0, |(_, count)| *count).saturating_add(1);
                 self.settled.insert(id.clone(), (now.mono, count));
             }
+            (Effect::TellOfStray(id), _) => drop(self.told.insert(id.clone())),
             (_, Outcome::Done) => self.trouble = None,
             (_, Outcome::Failed(error)) => self.stumble(error, false, limits, now),
             (_, Outcome::Written(_) | Outcome::Conflict | Outcome::Created(_) | Outcome::Withheld) => {}

@@ -35,7 +35,7 @@ use crate::time::Mono;
 
 pub use identity::Owner;
 pub use memory::{Memory, Outcome};
-pub use plan::plan;
+pub use plan::{plan, queued};
 pub use speak::{Class, explain};
 
 /// What is particular to a kind.
@@ -58,6 +58,9 @@ pub trait Kind: 'static {
     fn failure(view: &Self::View) -> Option<String>;
     /// When the cloud will delete it.
     fn expiration(view: &Self::View) -> Option<Timestamp>;
+    /// Whether the cloud shows everything that a usable resource needs, such as its snapshot. Only its loss counts: a
+    /// cloud that never shows it takes nothing away.
+    fn is_whole(view: &Self::View) -> bool;
 
     /// The same text for the same request, in every process of one version.
     fn fingerprint(request: &Self::Request) -> String;
@@ -125,6 +128,8 @@ pub struct Record<R> {
     pub seen: bool,
     /// Whether it was usable when last seen.
     pub usable: bool,
+    /// Whether the cloud has shown everything that it needs to be of use; see [`Kind::is_whole`].
+    pub whole: bool,
 }
 
 impl<R> Default for Record<R> {
@@ -144,7 +149,19 @@ impl<R> Default for Record<R> {
             expiration: None,
             seen: false,
             usable: false,
+            whole: false,
         }
+    }
+}
+
+impl<R> Record<R> {
+    /// Whether nothing was ever asked of the cloud for the object.
+    pub fn owns_nothing(&self) -> bool {
+        self.last_attempt == 0
+            && self.operation.is_none()
+            && self.current.is_none()
+            && self.successor.is_none()
+            && self.retiring.is_empty()
     }
 }
 
@@ -199,6 +216,8 @@ pub struct Owned<R> {
     pub generation: i64,
     /// A change in place was begun and not yet confirmed: the cloud may have something else than `request`.
     pub updating: bool,
+    /// It was usable, and the cloud has shown since that it can't be used any more. Does not heal.
+    pub broken: bool,
 }
 
 /// Builds that failed, of one generation.
@@ -229,6 +248,8 @@ pub struct Refusal {
     pub first: Timestamp,
     /// Last of the row.
     pub last: Timestamp,
+    /// The cloud asked not to be called before.
+    pub not_before: Option<Timestamp>,
     /// Generation that was refused.
     pub generation: i64,
     /// The secrets of the refused call.
@@ -338,6 +359,9 @@ impl Default for Limits {
     }
 }
 
+/// With so many resources waiting to be deleted, nothing more is built. Current and successor may still be added.
+pub const RETIRING_LIMIT: usize = 16;
+
 /// What a pass does next.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Next<R> {
@@ -398,6 +422,8 @@ pub enum Effect<R> {
     },
     /// Remove our finalizer.
     RemoveFinalizer,
+    /// Tell people, once, of a resource that is ours by its tags and used by nothing, and that is not deleted.
+    TellOfStray(CloudId),
 }
 
 /// A create call.

@@ -8,14 +8,17 @@ use eci_api::condition::Reason;
 use super::memory::{Answer, Says};
 use super::speak::{Progress, Situation};
 use super::{
-    Class, Desired, Effect, Kind, Limits, Memory, Next, Observed, Operation, Owned, Plan, Problem, Read,
-    Record, Refusal, explain,
+    Class, Desired, Effect, Kind, Limits, Memory, Next, Object, Observed, Operation, Owned, Plan, Problem,
+    Read, Record, Refusal, explain,
 };
 use crate::cloud::CloudId;
-use crate::time::{Mono, Now};
+use crate::time::{Mono, Now, after};
 
 /// The margin by which the lease must outlive a create call.
 const LEASE_MARGIN: Duration = Duration::from_secs(1);
+
+/// Longest wait that the cloud can ask for.
+pub(super) const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(1);
 
 /// When to plan again at the latest while no list can be had. The news of one comes sooner.
 const LIST_PATIENCE: Duration = Duration::from_mins(1);
@@ -36,6 +39,20 @@ pub fn plan<K: Kind>(
     memory.digest(&seen, &record, now);
     let mut pass = Pass { seen, desired, memory, limits, now, record, wake: None, busy: false, awaits: None };
     if pass.seen.object.deleting { pass.deleted() } else { pass.living() }
+}
+
+/// What is said of an object whose create call waits for its turn; `record` is the one of the copy. Nothing is done.
+pub fn queued<K: Kind>(object: &Object, record: &Record<K::Request>, region: &str) -> Decision<K> {
+    let mut record = record.clone();
+    if record.owner_uid.as_ref().is_some_and(|uid| *uid != object.owner.uid) {
+        record = Record::default();
+    }
+    record.owner_uid = Some(object.owner.uid.clone());
+    record.region.get_or_insert_with(|| region.to_owned());
+    let progress = if record.current.is_some() { Progress::Rolling } else { Progress::Reconciling };
+    let message = "Builds of other objects are being asked for; this one is next as soon as there is room.";
+    let conditions = Situation::new(record.usable, Reason::Pending, progress, message).conditions();
+    Plan { next: Next::Rest, record, conditions, wake: None, busy: false, awaits: None }
 }
 
 /// One pass under way.
@@ -89,6 +106,9 @@ impl<K: Kind> Pass<'_, K> {
     /// and be billed.
     pub(super) fn of_another_region(&mut self) -> Option<Decision<K>> {
         let region = self.record.region.clone().filter(|region| region != self.seen.region)?;
+        if !self.seen.object.has_finalizer && self.record.owns_nothing() {
+            return None;
+        }
         let message = format!(
             "This object's resource is in region {region}, the operator works in {}. Run an operator for {region} until the object is deleted there, then create it anew.",
             self.seen.region
@@ -126,6 +146,9 @@ impl<K: Kind> Pass<'_, K> {
                     count: before.as_ref().map_or(0, |r| r.count).saturating_add(1),
                     first: before.map_or(self.now.wall, |r| r.first),
                     last: self.now.wall,
+                    not_before: error
+                        .retry_after
+                        .map(|wait| after(self.now.wall, wait.min(LONGEST_RETRY_AFTER))),
                     generation: operation.generation,
                     secrets: operation.secrets,
                 });
@@ -143,6 +166,7 @@ impl<K: Kind> Pass<'_, K> {
             secrets: operation.secrets,
             generation: operation.generation,
             updating: false,
+            broken: false,
         };
         self.record.refusal = None;
         if self.record.current.is_some() {
@@ -157,6 +181,7 @@ impl<K: Kind> Pass<'_, K> {
         self.record.current = Some(owned);
         self.record.seen = false;
         self.record.usable = false;
+        self.record.whole = false;
         self.record.expiration = None;
     }
 

@@ -29,10 +29,12 @@ impl<K: Kind> Pass<'_, K> {
         }
     }
 
-    /// Deletes what is ours by its tags but nothing that the record knows, seen in two lists.
+    /// Deletes what is ours by its tags but nothing that the record knows, seen in two lists. With
+    /// `Retain` people are told of it instead.
     pub(super) fn clear_strays(&mut self, plan: Decision<K>) -> Decision<K> {
         let Some(list) = self.seen.list else { return plan };
         let known = self.known_ids();
+        let kept = self.desired.deletion_policy == DeletionPolicy::Retain;
         let mut wait = None;
         let mut ripe = None;
         for view in list.items.iter().filter(|v| self.seen.object.owner.owns(K::tags(v))) {
@@ -41,16 +43,21 @@ impl<K: Kind> Pass<'_, K> {
                 continue;
             }
             let first = *self.memory.strays.entry(id.clone()).or_insert(list.begun);
+            if kept && self.memory.told.contains(id) {
+                continue;
+            }
             if list.begun.since(first) >= self.limits.stray_gap {
                 ripe.get_or_insert_with(|| id.clone());
             } else {
                 wait = Some(self.limits.stray_gap);
             }
         }
-        let kept = self.desired.deletion_policy == DeletionPolicy::Retain;
-        if let Some(id) = ripe.filter(|_| !kept) {
+        if let Some(id) = ripe {
             if !self.seen.object.live {
                 return self.read(Read::Object);
+            }
+            if kept {
+                return self.act(Effect::TellOfStray(id));
             }
             match self.remove(&id, DeleteReason::Superseded) {
                 Some(removal) if removal.next == Next::Rest => wait = removal.wake,

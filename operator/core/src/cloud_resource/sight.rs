@@ -127,6 +127,7 @@ impl<K: Kind> Pass<'_, K> {
             secrets: Vec::new(),
             generation: self.seen.object.generation,
             updating: false,
+            broken: false,
         };
         self.record.last_attempt =
             self.record.last_attempt.max(highest.unwrap_or(0)).max(taken.attempt).max(1);

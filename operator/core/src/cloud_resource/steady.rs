@@ -3,13 +3,16 @@
 use std::time::Duration;
 
 use eci_api::condition::Reason;
+use jiff::SignedDuration;
 
-use super::plan::{Decision, Pass};
+use super::plan::{Decision, LONGEST_RETRY_AFTER, Pass};
 use super::sight::Sight;
 use super::speak::{Progress, Situation};
 use super::{
-    Class, DeleteReason, Effect, FailedBuilds, Kind, Operation, Owned, Phase, Problem, Read, Refusal, speak,
+    Class, DeleteReason, Effect, FailedBuilds, Kind, Operation, Owned, Phase, Problem, RETIRING_LIMIT, Read,
+    Refusal, speak,
 };
+use crate::cloud::CloudId;
 use crate::pace;
 use crate::time::{ago, until};
 
@@ -19,6 +22,8 @@ const SECRET_RECHECK: Duration = Duration::from_secs(15);
 const REBUILD_EVERY: Duration = Duration::from_hours(1);
 /// A slow failure stalls after this time.
 const SLOW_STALLS_AFTER: Duration = Duration::from_mins(30);
+/// How far the clocks of operator and cloud may differ: the cloud refuses calls beyond it (vendor's documentation).
+const CLOCK_ERROR: SignedDuration = SignedDuration::from_mins(15);
 /// Ownership tags that the cloud does not show yet are set again after this time.
 const RETAG_EVERY: Duration = Duration::from_mins(1);
 
@@ -42,12 +47,22 @@ impl<K: Kind> Pass<'_, K> {
             Sight::Gone => return self.gone(current),
         };
         let phase = K::phase(&view);
+        if self.is_lost(&view) {
+            if phase == Phase::Usable && !self.was_looked_up(&current.id) {
+                return self.read_resource(current.id.clone());
+            }
+            return self.lost(current, &view);
+        }
         self.record.seen = true;
-        self.record.usable = phase == Phase::Usable;
+        self.record.usable = phase == Phase::Usable && !current.broken;
+        self.record.whole = K::is_whole(&view);
         self.record.expiration = K::expiration(&view);
         let foreign = !self.seen.object.owner.owns(K::tags(&view));
         if let Some(plan) = foreign.then(|| self.retag(current)).flatten() {
             return plan;
+        }
+        if current.broken {
+            return self.rebuild(current, Reason::Broken, "stopped being usable");
         }
         if phase == Phase::Failed {
             return self.failed(current, K::failure(&view));
@@ -150,7 +165,8 @@ impl<K: Kind> Pass<'_, K> {
             self.retire_current();
             return self.build(Progress::Reconciling, false);
         }
-        let expired = self.record.expiration.is_some_and(|t| t <= self.now.wall);
+        let soon = self.now.wall.saturating_add(CLOCK_ERROR).unwrap_or(self.now.wall);
+        let expired = self.record.expiration.is_some_and(|t| t <= soon);
         let eliminated = K::may_be_eliminated(&current.request);
         if (expired || eliminated) && !asked_again {
             self.record.usable = false;
@@ -167,8 +183,8 @@ impl<K: Kind> Pass<'_, K> {
             };
             return self.rest(&Situation::new(false, reason, Progress::Stalled, message));
         }
-        if self.seen.list.is_some_and(|list| list.suspect) {
-            let message = "Many resources vanished at once. The operator does not believe it and rebuilds nothing until the cloud shows them again, or they vanish one by one.";
+        if self.seen.list.is_some_and(|list| list.suspect) && !asked_again {
+            let message = "Many resources vanished at once. The operator does not believe it and rebuilds nothing until the cloud shows them again, or they vanish one by one. If this one is really gone, set the annotation eci-operator.io/requested-at to a new value.";
             let usable = self.record.usable;
             return self.rest(&Situation::new(
                 usable,
@@ -177,16 +193,53 @@ impl<K: Kind> Pass<'_, K> {
                 message,
             ));
         }
+        self.rebuild(current, Reason::Vanished, "vanished")
+    }
+
+    /// Whether a resource that was usable has failed, or lacks what it had.
+    fn is_lost(&self, view: &K::View) -> bool {
+        let known = self.record.current.as_ref().is_some_and(|current| current.broken);
+        let failed = K::phase(view) == Phase::Failed && self.record.usable;
+        let incomplete = K::phase(view) == Phase::Usable && self.record.whole && !K::is_whole(view);
+        !known && (failed || incomplete)
+    }
+
+    /// Whether a look by ID is at least as new as the list.
+    fn was_looked_up(&self, id: &CloudId) -> bool {
+        let listed = self.seen.list.map(|list| list.begun);
+        self.memory.looks.get(id).is_some_and(|look| look.view.is_some() && Some(look.at) >= listed)
+    }
+
+    /// Tells of it and remembers it: what comes next is the same after a restart.
+    fn lost(&mut self, current: &Owned<K::Request>, view: &K::View) -> Decision<K> {
+        self.record.current = Some(Owned { broken: true, ..current.clone() });
+        (self.record.seen, self.record.usable, self.record.whole) = (true, false, K::is_whole(view));
+        self.wake_in(Duration::ZERO);
+        let said = K::failure(view).map(|said| format!(" ({said})")).unwrap_or_default();
+        let message = if K::phase(view) == Phase::Failed {
+            format!("{} was usable and has failed in the cloud since{said}. It is built again.", current.id)
+        } else {
+            format!(
+                "The snapshot of {} is gone: was it deleted by hand? No pod can start from the {}; it is built again.",
+                current.id,
+                K::NOUN
+            )
+        };
+        self.rest(&Situation::new(false, Reason::Broken, Progress::Reconciling, message))
+    }
+
+    /// Builds anew what is gone or of no use any more, at most once an hour unless a person asks for it.
+    fn rebuild(&mut self, current: &Owned<K::Request>, reason: Reason, what: &str) -> Decision<K> {
         self.record.usable = false;
-        if let Some(last) = self.record.last_rebuild.filter(|_| !asked_again) {
+        if let Some(last) = self.record.last_rebuild.filter(|_| !self.asked_again()) {
             let left = until(last, REBUILD_EVERY, self.now.wall);
             if !left.is_zero() {
                 self.wake_in(left);
                 let message = format!(
-                    "{} vanished again within an hour of its last rebuild; it is built again when the hour is over.",
+                    "{} {what} within an hour of the last rebuild; it is built again when the hour is over.",
                     current.id
                 );
-                return self.rest(&Situation::new(false, Reason::Vanished, Progress::Reconciling, message));
+                return self.rest(&Situation::new(false, reason, Progress::Reconciling, message));
             }
         }
         self.record.last_rebuild = Some(self.now.wall);
@@ -280,6 +333,16 @@ impl<K: Kind> Pass<'_, K> {
         if let Some(plan) = self.wait_after_failure(progress.clone(), usable) {
             return plan;
         }
+        if self.record.retiring.len() >= RETIRING_LIMIT {
+            if let Some(plan) = self.wait_for_trouble(usable, progress.clone()) {
+                return plan;
+            }
+            let message = format!(
+                "{} resources that were replaced are still to be deleted; nothing is built before the cloud deletes them.",
+                self.record.retiring.len()
+            );
+            return self.rest(&Situation::new(usable, Reason::CloudBusy, progress, message));
+        }
         // The record may have been rewound by a restored backup: what the cloud has of ours is looked at first, or the
         // next attempt could bear the number of one that was already made.
         let since = self.memory.version.as_ref().map_or(self.now.mono, |(_, since)| *since);
@@ -297,7 +360,9 @@ impl<K: Kind> Pass<'_, K> {
         if let Some(refusal) = self.record.refusal.clone() {
             let changed = refusal.generation != self.seen.object.generation || refusal.secrets != secrets;
             let (class, wait) = self.patience(&refusal);
-            let left = until(refusal.last, wait, self.now.wall);
+            let asked =
+                refusal.not_before.map_or(Duration::ZERO, |t| until(t, Duration::ZERO, self.now.wall));
+            let left = until(refusal.last, wait, self.now.wall).max(asked.min(LONGEST_RETRY_AFTER));
             if !changed && !self.asked_again() && !left.is_zero() {
                 self.wake_in(if secrets.is_empty() { left } else { left.min(SECRET_RECHECK) });
                 let stalled = class == Class::Stuck

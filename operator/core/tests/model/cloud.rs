@@ -57,6 +57,9 @@ impl Kind for ModelKind {
     fn expiration(_: &Resource) -> Option<Timestamp> {
         None
     }
+    fn is_whole(_: &Resource) -> bool {
+        true
+    }
     fn fingerprint(request: &Request) -> String {
         format!("{request:?}")
     }
@@ -177,6 +180,14 @@ impl Cloud {
             ended: None,
         });
         Ok(id)
+    }
+
+    /// Something that was usable is not any more.
+    pub fn break_one(&mut self) {
+        let usable = |r: &&mut Resource| r.ended.is_none() && r.phase == Phase::Usable;
+        if let Some(resource) = self.resources.iter_mut().rev().find(usable) {
+            resource.phase = Phase::Failed;
+        }
     }
 
     pub fn update(&mut self, id: &CloudId, keep: u8) -> Result<(), CloudError> {

@@ -34,6 +34,7 @@ enum Event {
     Wipe,
     FailBuilds(u8),
     Vanish,
+    Break,
     Delete,
     Create,
 }
@@ -96,6 +97,7 @@ impl ReferenceStateMachine for Story {
             1 => Just(Event::Wipe),
             1 => (1..3_u8).prop_map(Event::FailBuilds),
             1 => Just(Event::Vanish),
+            1 => Just(Event::Break),
             2 => Just(Event::Delete),
             2 => Just(Event::Create),
         ]
@@ -132,6 +134,7 @@ fn happen(world: &mut World, event: &Event) -> Result<(), String> {
         Event::Wipe => world.wipe(),
         Event::FailBuilds(n) => world.cloud.failing_builds = n,
         Event::Vanish => world.vanish(),
+        Event::Break => world.cloud.break_one(),
         Event::Delete => world.delete_object(),
         Event::Create => world.create_object(),
     }

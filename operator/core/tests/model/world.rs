@@ -377,6 +377,7 @@ impl World {
                 return;
             }
             Effect::Create(call) => self.call_create(p, call, fault),
+            Effect::TellOfStray(_) => Outcome::Done,
             Effect::Update { id, request, .. } => self.call(fault, |c| c.update(id, request.keep)),
             Effect::Delete { id, .. } => self.call(fault, |c| c.delete(id)),
             Effect::Retag { id, set, remove } => self.call(fault, |c| c.retag(id, set, remove)),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use eci_api::image_cache::EliminationStrategy;
 use eci_core::cloud::Meaning;
+use eci_core::cloud_resource::RETIRING_LIMIT;
 
 use crate::said::remembered;
 use crate::scene::{Scene, minutes};
@@ -140,6 +141,40 @@ fn a_resource_whose_change_in_place_failed_is_replaced() {
         t.ok(),
         "rest: !Ready(Replacing) Reconciling(Replacing) Updating(Replacing); busy; InProgress"
     );
+}
+
+#[test]
+fn while_many_resources_wait_for_their_deletion_nothing_more_is_built() {
+    let mut t = Scene::usable();
+    for n in 2..=(RETIRING_LIMIT + 1) {
+        t.edit(|r| r.images = vec![format!("nginx:{n}")]);
+        t.wait(600);
+        let line = t.run();
+        if line.starts_with("delete") {
+            t.fails(Meaning::Denied);
+            t.wait(1);
+            assert!(t.run().starts_with("create"), "{line}");
+        } else {
+            assert!(line.starts_with("create"), "{line}");
+        }
+        t.ok();
+        let id = format!("imc-{}", t.made);
+        t.becomes(&id, "Ready");
+        t.wait(1);
+        t.run();
+        if t.last.next != eci_core::cloud_resource::Next::Rest {
+            t.fails(Meaning::Denied);
+        }
+    }
+    assert_eq!(t.record().retiring.len(), RETIRING_LIMIT);
+    t.edit(|r| r.images = vec!["nginx:last".into()]);
+    t.wait(1);
+    let line = t.run();
+    assert!(line.starts_with("rest: Ready(Available) Stalled(PermissionDenied)"), "{line}");
+    // Nothing stands in the way any more: the oldest goes first, then there is room.
+    t.wait(600);
+    assert_eq!(t.run(), "delete imc-1 Superseded");
+    assert!(t.go_after_ok().contains(&format!("create {}/1", RETIRING_LIMIT + 2)));
 }
 
 // In place.

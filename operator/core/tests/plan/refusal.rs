@@ -161,6 +161,22 @@ fn a_refusal_of_another_generation_begins_a_new_row() {
 }
 
 #[test]
+fn the_wait_that_the_cloud_asks_for_outlives_the_process_and_is_bounded() {
+    for (asked, waited) in [(1, 60), (500, 500), (100_000, 3_600)] {
+        let mut t = Scene::about_to_send();
+        let retry_after = Some(Duration::from_secs(asked));
+        let refused = eci_core::cloud::CloudError { retry_after, ..error(Meaning::QuotaExceeded) };
+        t.answer(eci_core::cloud_resource::Outcome::Failed(refused));
+        assert!(is_about(t.last.wake, waited), "{asked}: {:?}", t.last.wake);
+        t.restart();
+        t.wait(waited * 8 / 10);
+        assert!(t.run().starts_with("rest: !Ready(QuotaExceeded)"), "{asked}");
+        t.wait(waited * 4 / 10);
+        assert_eq!(t.run(), "create 2/1", "{asked}");
+    }
+}
+
+#[test]
 fn a_success_forgets_the_refusals() {
     let mut t = Scene::about_to_send();
     t.fails(Meaning::QuotaExceeded);

@@ -68,6 +68,7 @@ pub fn step(next: &Next<ImageCacheRequest>) -> String {
         Next::Read(Read::Resource(id)) => format!("look at {id}"),
         Next::Do(effect) => match effect {
             Effect::AddFinalizer => "add finalizer".into(),
+            Effect::TellOfStray(id) => format!("tell of {id}"),
             Effect::RemoveFinalizer => "remove finalizer".into(),
             Effect::Write(record) => format!("write [{}]", remembered(record)),
             Effect::Create(call) => format!("create {}/{}", call.turn.attempt, call.turn.send),

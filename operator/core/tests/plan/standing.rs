@@ -80,6 +80,25 @@ fn a_resource_of_another_region_is_neither_touched_nor_forgotten() {
     assert_eq!(t.status.unwrap().region_id.as_deref(), Some("r"));
 }
 
+#[test]
+fn an_object_that_never_owned_anything_belongs_to_no_region() {
+    let mut t = Scene::new();
+    t.break_spec();
+    assert_eq!(t.run(), "rest: !Ready(InvalidSpec) Stalled(InvalidSpec); Failed");
+    assert_eq!(t.status.as_ref().unwrap().region_id.as_deref(), Some("r"));
+    t.region = "elsewhere";
+    t.wait(10);
+    assert_eq!(t.run(), "rest: !Ready(InvalidSpec) Stalled(InvalidSpec); Failed");
+    assert_eq!(t.status.as_ref().unwrap().region_id.as_deref(), Some("elsewhere"));
+    t.desired.request = Ok(crate::scene::request());
+    t.new_generation();
+    assert_eq!(t.run(), "create 1/1");
+    // From here on there may be something.
+    t.region = "r";
+    t.wait(10);
+    assert_eq!(t.run(), "rest: !Ready(RegionChanged) Stalled(RegionChanged); Failed");
+}
+
 // An invalid spec.
 
 #[test]
@@ -149,14 +168,21 @@ fn a_stray_that_a_list_does_not_show_is_new_when_the_next_one_does() {
 }
 
 #[test]
-fn a_stray_stays_under_retain() {
+fn a_stray_stays_under_retain_and_is_told_of_once() {
     let mut t = Scene::usable();
     t.desired.deletion_policy = DeletionPolicy::Retain;
     t.has("uid-1", "imc-8", 1, "Ready");
+    t.wait(10);
+    assert_eq!(t.run(), "rest: Ready(Available); wake 30s; busy; Current");
+    t.wait(31);
+    assert_eq!(t.story(), ["get the object", "tell of imc-8"]);
+    assert_eq!(t.answer(eci_core::cloud_resource::Outcome::Done), ["rest: Ready(Available); Current"]);
     for _ in 0..3 {
         t.wait(100);
-        assert!(t.run().starts_with("rest: Ready(Available)"));
+        assert_eq!(t.story(), ["rest: Ready(Available); Current"]);
     }
+    t.desired.deletion_policy = DeletionPolicy::Delete;
+    assert_eq!(t.run(), "delete imc-8 Superseded", "the policy is another now");
 }
 
 #[test]

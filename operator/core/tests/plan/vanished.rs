@@ -135,6 +135,17 @@ fn when_too_much_vanishes_at_once_nothing_is_rebuilt() {
 }
 
 #[test]
+fn a_request_rebuilds_although_too_much_vanished_at_once() {
+    let mut t = Scene::usable();
+    t.suspect = true;
+    assert!(vanish(&mut t, "imc-1").contains("CloudViewSuspect"));
+    assert!(t.message("Reconciling").contains("requested-at"));
+    t.ask_again("now");
+    t.wait(1);
+    assert_eq!(t.run(), "create 2/1");
+}
+
+#[test]
 fn an_expired_resource_is_not_rebuilt_without_a_request() {
     let mut t = Scene::usable_with(|r| r.retention_days = Some(1));
     t.at("imc-1").expiration_time = Some(t.now.wall + SignedDuration::from_secs(100));
@@ -157,6 +168,15 @@ fn a_resource_that_vanishes_before_its_time_is_not_expired() {
     t.wait(10);
     t.run();
     assert_eq!(vanish(&mut t, "imc-1"), "create 2/1");
+}
+
+#[test]
+fn a_resource_that_vanishes_when_the_clouds_clock_may_say_so_is_expired() {
+    let mut t = Scene::usable_with(|r| r.retention_days = Some(1));
+    t.at("imc-1").expiration_time = Some(t.now.wall + SignedDuration::from_mins(14));
+    t.wait(10);
+    t.run();
+    assert_eq!(vanish(&mut t, "imc-1"), "rest: !Ready(Expired) Stalled(Expired); Failed");
 }
 
 #[test]

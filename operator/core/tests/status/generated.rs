@@ -64,13 +64,14 @@ fn request() -> impl Strategy<Value = ImageCacheRequest> {
 }
 
 fn applied() -> impl Strategy<Value = Applied> {
-    (any::<i64>(), request(), secrets(), any::<i64>(), any::<bool>()).prop_map(
-        |(attempt, request, secret_versions, generation, updating)| Applied {
+    (any::<i64>(), request(), secrets(), any::<i64>(), any::<[bool; 2]>()).prop_map(
+        |(attempt, request, secret_versions, generation, [updating, broken])| Applied {
             attempt,
             request,
             secret_versions,
             generation,
             updating,
+            broken,
         },
     )
 }
@@ -103,15 +104,18 @@ fn failed() -> impl Strategy<Value = FailedBuilds> {
 
 fn refusal() -> impl Strategy<Value = Refusal> {
     let reason = prop::sample::select(Reason::ALL);
-    (reason, hostile(), any::<i32>(), time(), time(), any::<i64>(), secrets()).prop_map(
-        |(reason, message, count, last_time, first_time, generation, secret_versions)| Refusal {
-            reason: reason.as_str().into(),
-            message,
-            count,
-            last_time,
-            first_time,
-            generation,
-            secret_versions,
+    (reason, hostile(), any::<i32>(), (time(), time(), of(time())), any::<i64>(), secrets()).prop_map(
+        |(reason, message, count, (last_time, first_time, not_before_time), generation, secret_versions)| {
+            Refusal {
+                reason: reason.as_str().into(),
+                message,
+                count,
+                last_time,
+                not_before_time,
+                first_time,
+                generation,
+                secret_versions,
+            }
         },
     )
 }

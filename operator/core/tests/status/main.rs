@@ -28,6 +28,7 @@ fn owning() -> Record<ImageCacheRequest> {
             secrets: Vec::new(),
             generation: 1,
             updating: false,
+            broken: false,
         }),
         ..Record::default()
     }
