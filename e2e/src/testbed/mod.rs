@@ -25,6 +25,7 @@ mod peers;
 mod process;
 mod provision;
 mod users;
+pub mod webhook;
 
 pub use binaries::{Binaries, Tool, cache_dir};
 pub use clock::{Stopwatch, wall_clock};

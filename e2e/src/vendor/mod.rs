@@ -6,6 +6,7 @@
 mod evict;
 mod overwrite;
 mod reclaim;
+mod webhook;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,9 +18,11 @@ use kube::{Client, ResourceExt as _};
 use tokio::task::JoinSet;
 
 use crate::testbed::ControlPlane;
+use crate::testbed::webhook::Webhook;
 
 pub use overwrite::OWNED;
 pub use reclaim::{EXPIRED, Notice, RELEASED};
+pub use webhook::{CONFIGURATION, ROUTED};
 
 /// Who the vendor is to the API server.
 pub const USER: &str = "eci-testbed:virtual-kubelet";
@@ -31,6 +34,8 @@ pub struct Behaviour {
     pub overwrites_status: bool,
     /// Evicts pods with its own annotation at a notice, and tries again until they are gone.
     pub evicts: bool,
+    /// Runs its webhook.
+    pub has_webhook: bool,
     /// Whether the condition Ready of a released pod stays as it was. kubectl shows READY 1/1 for such pods; whether
     /// the condition goes with it is not documented.
     pub released_stay_ready: bool,
@@ -38,9 +43,11 @@ pub struct Behaviour {
 
 impl Behaviour {
     /// It announces and reclaims, and nothing else.
-    pub const QUIET: Self = Self { overwrites_status: false, evicts: false, released_stay_ready: true };
+    pub const QUIET: Self =
+        Self { overwrites_status: false, evicts: false, has_webhook: false, released_stay_ready: true };
     /// It does everything that is in our way.
-    pub const HOSTILE: Self = Self { overwrites_status: true, evicts: true, released_stay_ready: true };
+    pub const HOSTILE: Self =
+        Self { overwrites_status: true, evicts: true, has_webhook: true, released_stay_ready: true };
 }
 
 /// One pod among all that ever have its name.
@@ -70,6 +77,7 @@ impl PodRef {
 pub struct Vendor {
     shared: Shared,
     tasks: JoinSet<()>,
+    _webhook: Option<Webhook>,
 }
 
 /// What all of its tasks have.
@@ -98,12 +106,13 @@ impl Vendor {
     /// Starts it for all virtual nodes of a control plane.
     pub async fn start(plane: &ControlPlane, behaviour: Behaviour) -> Result<Self> {
         let client = plane.client_for_user(USER).await?;
+        let webhook = if behaviour.has_webhook { Some(webhook::start(plane, &client).await?) } else { None };
         let shared = Shared { client, behaviour, announced: Arc::default() };
         let mut tasks = JoinSet::new();
         if behaviour.overwrites_status {
             tasks.spawn(overwrite::run(shared.clone()));
         }
-        Ok(Self { shared, tasks })
+        Ok(Self { shared, tasks, _webhook: webhook })
     }
 
     /// Announces that pods will be released: to all of them at once, some requests at a time. Pods that are gone are

@@ -6,7 +6,7 @@ use eci_e2e::eventually::eventually;
 use eci_e2e::observer::{Observer, audit};
 use eci_e2e::storm::Script;
 use eci_e2e::vendor::{self, Behaviour, EXPIRED, Notice, PodRef, RELEASED, Vendor};
-use eci_e2e::workload::{Keep, Release, Workload, budget, condition, protect};
+use eci_e2e::workload::{Keep, Release, Workload, budget, condition, is_ready, protect};
 use k8s_openapi::api::core::v1::{Event, Pod};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::Api;
@@ -175,5 +175,41 @@ async fn the_observer_sees_a_floor_that_is_broken_and_pods_that_were_not_announc
     assert_eq!(breaches, [(2, 3), (1, 3)]);
     assert_eq!(verdict.slack, Some(-2));
     let requests = audit::requests_since(&plane().await.audit_log_path(), 0, vendor::USER).unwrap();
-    assert!(!requests.iter().any(|request| request.namespace == "broken"), "the vendor had no part in it");
+    let evicted =
+        |request: &audit::Request| request.namespace == "broken" && request.resource == "pods/eviction";
+    assert!(!requests.iter().any(evicted), "the vendor had no part in it");
+}
+
+#[tokio::test]
+async fn the_vendors_webhook_sends_labelled_pods_to_virtual_nodes() {
+    let client = namespace("routed").await;
+    let _vendor = Vendor::start(plane().await, Behaviour::HOSTILE).await.unwrap();
+    let pods: Api<Pod> = Api::namespaced(client, "routed");
+    let mut n = 0;
+    // The server reads its configurations by a watch of its own, so that it may not ask at once.
+    let routed = eventually("a labelled pod is routed", PATIENCE, || {
+        n += 1;
+        let (label, value) = vendor::ROUTED;
+        let pod: Pod = serde_json::from_value(json!({
+            "metadata": { "name": format!("web-{n}"), "labels": { (label): value } },
+            "spec": { "containers": [{ "name": "main", "image": "example.com/none" }] },
+        }))
+        .unwrap();
+        let pods = pods.clone();
+        async move {
+            let pod = pods.create(&PostParams::default(), &pod).await.map_err(|error| error.to_string())?;
+            let spec = pod.spec.clone().unwrap_or_default();
+            if spec.node_selector.is_some() { Ok(pod) } else { Err(format!("{spec:?}")) }
+        }
+    })
+    .await
+    .unwrap();
+    let name = routed.metadata.name.unwrap();
+    eventually("it runs on a virtual node", PATIENCE, || async {
+        let pod = pods.get(&name).await.map_err(|error| error.to_string())?;
+        let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
+        if is_ready(&pod) && node == Some("virtual") { Ok(()) } else { Err(format!("{:?}", pod.status)) }
+    })
+    .await
+    .unwrap();
 }
