@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Parser, ValueEnum};
 use eci_aliyun::endpoint::{Endpoint, check_region};
+use eci_core::eviction;
 use eci_core::image_cache::Defaults;
 use eci_core::lease;
 use jiff::SignedDuration;
@@ -22,6 +23,11 @@ const LEAST_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Highest rate of calls of one action that change something.
 const MOST_WRITES_PER_SECOND: u16 = 100;
+
+/// Shortest life of a spot instance after its notice that makes sense.
+const SHORTEST_NOTICE: Duration = Duration::from_secs(10);
+/// Longest.
+const LONGEST_NOTICE: Duration = Duration::from_hours(1);
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -38,6 +44,9 @@ pub enum Part {
     /// Image caches.
     #[value(name = "imagecache")]
     ImageCache,
+    /// Eviction of spot pods.
+    #[value(name = "eviction")]
+    Eviction,
 }
 
 /// The configuration of the operator.
@@ -106,6 +115,24 @@ pub struct Config {
     /// limits: raise it only as far as the cloud does not answer with throttling.
     #[arg(long, default_value = "2", value_parser = writes_per_second)]
     pub cloud_writes_per_second: NonZeroU16,
+    /// Labels of which each marks a virtual node, as key=value, separated by commas.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "type=virtual-kubelet,k8s.aliyun.com/vnode=true",
+        value_parser = label
+    )]
+    pub virtual_node_labels: Vec<(String, String)>,
+    /// How long a spot instance lives after its notice, 10s to 1h. The vendor says about 3 minutes.
+    #[arg(long, value_parser = duration, default_value = "180s")]
+    pub spot_notice: Duration,
+    /// Evict pods with the vendor's annotation k8s.aliyun.com/eci-spot-release-strategy: api-evict, too; their virtual
+    /// node (2.11.0 and later) does so itself, but only once.
+    #[arg(long, default_value_t = true, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    pub evict_vendor_annotated: bool,
+    /// Requests to evict per second, 1 to 1000.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub evictions_per_second: u32,
     /// Act only while holding the Lease eci-operator of the operator's namespace; false for one process alone.
     #[arg(long, default_value_t = true, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     pub leader_elect: bool,
@@ -154,6 +181,19 @@ impl Config {
         self.controllers.contains(&part)
     }
 
+    /// What the engine of evictions is set to.
+    pub fn eviction(&self) -> eviction::Settings {
+        eviction::Settings {
+            policy: eviction::notice::Policy {
+                length: self.spot_notice,
+                vendor_annotated: self.evict_vendor_annotated,
+            },
+            per_second: self.evictions_per_second,
+            burst: self.evictions_per_second.saturating_mul(2),
+            ..eviction::Settings::default()
+        }
+    }
+
     /// How long a lease lasts.
     pub fn lease_duration(&self) -> Duration {
         lease::duration_for(self.request_timeout)
@@ -185,6 +225,9 @@ impl Config {
         if !(Duration::from_secs(1)..=Duration::from_mins(1)).contains(&self.request_timeout) {
             return Err(format!("--request-timeout {:?}: use 1s to 60s", self.request_timeout));
         }
+        if !(SHORTEST_NOTICE..=LONGEST_NOTICE).contains(&self.spot_notice) {
+            return Err(format!("--spot-notice {:?}: use 10s to 1h", self.spot_notice));
+        }
         // As long as another process may believe that it leads, and a call of its after that.
         let lasts = self.lease_duration();
         let least = self.request_timeout + lasts;
@@ -209,6 +252,13 @@ fn duration(text: &str) -> Result<Duration, String> {
     let parsed: SignedDuration =
         text.parse().map_err(|_| "use a number with a unit, such as 30s or 5m".to_owned())?;
     Duration::try_from(parsed).map_err(|_| "a duration cannot be negative".to_owned())
+}
+
+/// Reads `key=value`.
+fn label(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=').filter(|(key, _)| !key.is_empty());
+    pair.map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .ok_or_else(|| "use key=value, such as type=virtual-kubelet".to_owned())
 }
 
 fn writes_per_second(text: &str) -> Result<NonZeroU16, String> {
@@ -249,6 +299,8 @@ mod tests {
         assert_eq!(config.resolve_window, Duration::from_mins(5));
         assert_eq!((config.workers, config.listen_address.port()), (16, 8080));
         assert_eq!(config.cloud_writes_per_second.get(), 2);
+        assert_eq!(config.virtual_node_labels[1], ("k8s.aliyun.com/vnode".into(), "true".into()));
+        assert_eq!(config.eviction(), eviction::Settings::default());
         assert!(config.namespaces.is_empty() && config.defaults() == Defaults::default());
     }
 
@@ -272,6 +324,8 @@ mod tests {
             (&["--request-timeout=0s"], "--request-timeout"),
             (&["--resolve-window=14s"], "--resolve-window"),
             (&["--resolve-window=44s", "--request-timeout=20s"], "--resolve-window"),
+            (&["--spot-notice=9s"], "--spot-notice"),
+            (&["--spot-notice=61m"], "--spot-notice"),
             (&["--poll-interval=1s"], "--poll-interval"),
             (&["--poll-interval-busy=0s"], "--poll-interval"),
         ] {
@@ -289,6 +343,9 @@ mod tests {
             ["--cloud-writes-per-second=101"],
             ["--cloud-writes-per-second=1.5"],
             ["--workers=0"],
+            ["--evictions-per-second=0"],
+            ["--evictions-per-second=1001"],
+            ["--virtual-node-labels=type"],
             ["--resolve-window=5"],
             ["--resolve-window=-5s"],
             ["--unknown"],

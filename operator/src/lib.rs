@@ -13,6 +13,7 @@ pub mod config;
 pub mod controllers;
 pub mod driver;
 mod dry_run;
+pub mod eviction;
 mod image_cache;
 pub mod kind;
 pub mod kubernetes;

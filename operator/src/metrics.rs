@@ -12,6 +12,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::eviction::EvictionMetrics;
 use crate::lease::Leadership;
 
 /// The content type of [`Metrics::encode`].
@@ -47,6 +48,7 @@ pub struct Metrics {
     reconcile_seconds: Family<KindLabels, Histogram, fn() -> Histogram>,
     calls: Family<CallLabels, Counter>,
     call_seconds: Family<ActionLabels, Histogram, fn() -> Histogram>,
+    eviction: EvictionMetrics,
 }
 
 fn seconds() -> Histogram {
@@ -93,7 +95,13 @@ impl Metrics {
             Unit::Seconds,
             call_seconds.clone(),
         );
-        Self { registry, reconciles, reconcile_seconds, calls, call_seconds }
+        let eviction = EvictionMetrics::register(&mut registry);
+        Self { registry, reconciles, reconcile_seconds, calls, call_seconds, eviction }
+    }
+
+    /// Those of evictions.
+    pub fn eviction(&self) -> EvictionMetrics {
+        self.eviction.clone()
     }
 
     /// Counts a reconcile.

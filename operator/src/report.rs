@@ -124,6 +124,11 @@ impl Reporter {
     }
 }
 
+/// A note as the API server takes it.
+pub(crate) fn clip_note(note: &str) -> &str {
+    clip(note, NOTE_LIMIT)
+}
+
 /// The longest beginning of `text` that has at most `limit` bytes.
 pub(crate) fn clip(text: &str, limit: usize) -> &str {
     &text[..text.floor_char_boundary(limit)]

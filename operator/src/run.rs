@@ -21,6 +21,7 @@ use crate::cluster::{self, ClusterError};
 use crate::config::{Config, Part};
 use crate::controllers::{Shared, controller};
 use crate::driver::{Driver, Settings};
+use crate::eviction;
 use crate::kubernetes::Objects;
 use crate::lease::{self, Elector, Leadership, LeaseLost};
 use crate::metered::{CallLimits, Metered};
@@ -78,7 +79,8 @@ pub async fn run(config: Config, signal: impl Future<Output = ()>) -> Result<(),
         tracing::warn!("dry-run: plans are logged, and nothing is written or sent");
     }
     let clock = Clock::start();
-    let client = Client::try_from(kube::Config::infer().await?)?;
+    let kube = kube::Config::infer().await?;
+    let client = Client::try_from(kube.clone())?;
     let namespace = cluster::own_namespace(|name| std::env::var(name).ok());
     let cluster = cluster::id(&client, &namespace, config.cluster_id.as_deref(), !config.dry_run).await?;
     let pod = std::env::var("POD_NAME").or_else(|_| std::env::var("HOSTNAME")).ok();
@@ -105,6 +107,25 @@ pub async fn run(config: Config, signal: impl Future<Output = ()>) -> Result<(),
 
     let (stop, stopped) = watch::channel(false);
     let mut tasks = JoinSet::new();
+    let mut steps = Vec::new();
+    if config.runs(Part::Eviction) {
+        let evictions = eviction::Process {
+            client: client.clone(),
+            requests: eviction::Requests::new(kube)?,
+            clock,
+            leadership: leadership.clone(),
+            metrics: metrics.eviction(),
+            pod: pod.clone(),
+            own_namespace: namespace.clone(),
+            namespaces: config.namespaces.clone(),
+            virtual_labels: config.virtual_node_labels.clone(),
+            settings: config.eviction(),
+            dry_run: config.dry_run,
+        };
+        let done = eviction::start(evictions, &stopped, &mut tasks);
+        let missing = "pods, PodDisruptionBudgets and nodes have not been read from the API server";
+        steps.push(Step { done, missing });
+    }
     let process = Process {
         client,
         cloud: Arc::new(cloud),
@@ -115,7 +136,6 @@ pub async fn run(config: Config, signal: impl Future<Output = ()>) -> Result<(),
         leadership,
         pod,
     };
-    let mut steps = Vec::new();
     if config.runs(Part::ImageCache) {
         steps.extend(image_caches(&config, process, &stopped, &mut tasks));
     }

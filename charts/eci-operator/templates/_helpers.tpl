@@ -78,6 +78,30 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   resources: [events]
   verbs: [create, patch]
 {{- end }}
+{{- if include "eci-operator.runs" (list . "eviction") }}
+# Notices, and who stands in the way of an eviction.
+- apiGroups: [""]
+  resources: [pods, events]
+  verbs: [list, watch]
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [list, watch]
+{{- if not .Values.dryRun }}
+- apiGroups: [""]
+  resources: [pods/eviction]
+  verbs: [create]
+# The condition that says where an eviction stands.
+- apiGroups: [""]
+  resources: [pods/status]
+  verbs: [patch]
+{{- if .Values.eviction.deletePods }}
+# For onDeadline: Delete and failedPodTTL of EciProfiles.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [delete]
+{{- end }}
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{/* Not empty when a part runs: list of the root and the name of the part. */}}

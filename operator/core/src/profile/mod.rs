@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use eci_api::eci_profile::{EciProfile, EciProfileSpec, ProfileMode};
+use eci_api::eci_profile::{EciProfile, EciProfileSpec, ProfileMode, Spot};
 
 pub use selection::{Clause, Requirement};
 
@@ -161,6 +161,12 @@ impl Profiles {
     /// The profiles in mode Enforce that apply to a pod, in order: those that may change something.
     pub fn enforced<'a>(&'a self, of: Subject<'_>) -> impl Iterator<Item = &'a Profile> {
         self.matching(of).filter(|profile| profile.spec.mode == ProfileMode::Enforce)
+    }
+
+    /// The profile whose settings of spot instances count for a pod, which are taken as a whole: the first in mode
+    /// Enforce that has any.
+    pub fn spot<'a>(&'a self, of: Subject<'a>) -> Option<(&'a Profile, &'a Spot)> {
+        self.enforced(of).find_map(|profile| profile.spec.spot.as_ref().map(|spot| (profile, spot)))
     }
 
     /// The profiles that select a pod, in order, those in mode Audit too.

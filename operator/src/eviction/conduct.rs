@@ -1,0 +1,258 @@
+//! The loop around the engine: what was seen and answered goes in, what comes out is sent and told.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use eci_core::eviction::answer::Answer;
+use eci_core::eviction::{Attempt, Effect, Engine, Event, Order, Report, Settings, Standing};
+use eci_core::time::Mono;
+use futures::{FutureExt as _, Stream, StreamExt as _};
+use kube::Client;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::metrics::{COUNT_EVERY, EvictionMetrics, Verb};
+use super::request::Requests;
+use super::tell::{Teller, Word};
+use super::view::View;
+use super::watch::Sight;
+use crate::clock::Clock;
+use crate::lease::Leadership;
+
+/// Most changes that are taken in before the engine decides.
+const BATCH: usize = 256;
+/// Most blocked pods that are counted by reason.
+const COUNT_LIMIT: usize = 10_000;
+
+/// What the loop is made of.
+pub(super) struct Parts {
+    /// Requests that are sent once.
+    pub(super) requests: Requests,
+    /// Where words for people go in.
+    pub(super) teller: Teller,
+    /// The clocks.
+    pub(super) clock: Clock,
+    /// Whether this process may act.
+    pub(super) leadership: Leadership,
+    /// Metrics.
+    pub(super) metrics: EvictionMetrics,
+    /// What the engine is set to.
+    pub(super) settings: Settings,
+    /// Whether requests and words are only logged.
+    pub(super) dry_run: bool,
+}
+
+/// The loop.
+pub(super) struct Conductor {
+    parts: Parts,
+    view: View,
+    /// While this process leads.
+    engine: Option<Engine>,
+    wake: Option<Mono>,
+    /// Requests under way.
+    flights: JoinSet<(Attempt, Answer)>,
+    /// When the gauges are set again.
+    count_at: Option<Mono>,
+    ready: watch::Sender<bool>,
+}
+
+impl Conductor {
+    /// A loop that has seen nothing. `ready` turns true when the watches have shown enough to begin.
+    pub(super) fn new(parts: Parts, view: View, ready: watch::Sender<bool>) -> Self {
+        Self { parts, view, engine: None, wake: None, flights: JoinSet::new(), count_at: None, ready }
+    }
+
+    /// Runs until `stop` says so and all requests are answered.
+    pub(super) async fn run(
+        mut self,
+        client: Client,
+        namespaces: &[Option<String>],
+        mut stop: watch::Receiver<bool>,
+    ) {
+        let mut sights = super::watch::all(&client, namespaces);
+        let leadership = self.parts.leadership.clone();
+        let mut leads = false;
+        loop {
+            let clock = self.parts.clock;
+            let mut tell = Vec::new();
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => break,
+                () = leadership.acquired(), if !leads => leads = true,
+                Some(answered) = self.flights.join_next() => match answered {
+                    Ok((attempt, answer)) => tell.push(Event::Answered { attempt, answer }),
+                    Err(error) => tracing::error!(%error, "a request to evict failed in itself; it counts as lost"),
+                },
+                () = sleep_until(clock, self.wake) => tell.push(Event::Tick),
+                () = sleep_until(clock, self.count_at) => self.count(),
+                sight = sights.next() => match sight {
+                    Some(sight) => self.take_in(sight, &mut sights, &mut tell),
+                    None => break,
+                },
+            }
+            self.view.settle(&mut tell);
+            if self.engine.is_none() && self.view.is_complete() {
+                self.ready.send_replace(true);
+                if leads {
+                    let engine = self.engine.insert(Engine::new(self.parts.settings));
+                    tell = self.view.replay();
+                    tracing::info!(facts = tell.len(), "watching for notices of spot instances");
+                    let _ = engine;
+                }
+            }
+            self.step(tell);
+        }
+        // What was sent is done or not; nobody is told any more, the next process sees it.
+        while self.flights.join_next().await.is_some() {}
+    }
+
+    /// Takes in a sight and those that wait behind it.
+    fn take_in(
+        &mut self,
+        first: Sight,
+        sights: &mut (impl Stream<Item = Sight> + Unpin),
+        tell: &mut Vec<Event>,
+    ) {
+        let mut next = Some(first);
+        for _ in 0..BATCH {
+            let Some(sight) = next.take() else { return };
+            // The list may be asked for only when the engine knows that it begins.
+            let pause = sight.begins_list();
+            self.view.see(sight, tell);
+            if pause {
+                return;
+            }
+            next = sights.next().now_or_never().flatten();
+        }
+        if let Some(last) = next {
+            self.view.see(last, tell);
+        }
+    }
+
+    fn step(&mut self, tell: Vec<Event>) {
+        let Some(engine) = &mut self.engine else { return };
+        if tell.is_empty() {
+            return;
+        }
+        let now = self.parts.clock.now();
+        let step = engine.step(tell, now);
+        self.wake = step.wake;
+        if self.count_at.is_none() {
+            self.count_at = Some(now.mono.plus(COUNT_EVERY));
+        }
+        for effect in step.effects {
+            match effect {
+                Effect::Evict(order) => self.send(order, Verb::Evict),
+                Effect::Delete(order) => self.send(order, Verb::Delete),
+                Effect::Report(report) => self.report(&report),
+            }
+        }
+    }
+
+    /// Sends a request. The engine bounds how many are under way.
+    fn send(&mut self, order: Order, verb: Verb) {
+        let (requests, metrics) = (self.parts.requests.clone(), self.parts.metrics.clone());
+        let (may_act, dry_run) = (self.parts.leadership.holds(), self.parts.dry_run);
+        self.flights.spawn(async move {
+            let Order { attempt, pod, grace } = order;
+            let answer = if dry_run {
+                tracing::info!(%pod, grace, verb = ?verb, "dry-run: would ask the pod to end");
+                return (attempt, Answer::Accepted);
+            } else if !may_act {
+                // The process is about to end.
+                Answer::NotSent
+            } else if verb == Verb::Delete {
+                requests.delete(&pod, grace).await
+            } else {
+                requests.evict(&pod, grace).await
+            };
+            metrics.answered(verb, &answer);
+            tracing::debug!(%pod, grace, verb = ?verb, answer = answer.kind(), "asked the pod to end");
+            (attempt, answer)
+        });
+    }
+
+    fn report(&mut self, report: &Report) {
+        let metrics = &self.parts.metrics;
+        let now = self.parts.clock.now().wall;
+        match report {
+            Report::Noticed { pod, notice, .. } => {
+                metrics.noticed(notice.source);
+                if notice.skewed {
+                    tracing::warn!(%pod, "the time of the notice is ahead of this machine's clock by more than a minute; what counts is when it came");
+                }
+                tracing::info!(%pod, deadline = %notice.deadline, source = ?notice.source, "the spot instance of the pod will be taken back");
+            }
+            Report::Ignored { pod, why, .. } => {
+                metrics.ignored(*why);
+                tracing::info!(%pod, reason = why.as_str(), "a notice leads to no eviction: {}", why.message());
+                self.tell(Word::ignored(pod, *why, now));
+            }
+            Report::Standing(standing) => {
+                log_standing(standing);
+                self.tell(Some(Word::standing(standing, now)));
+            }
+            Report::Ended(ended) => {
+                metrics.ended(ended);
+                tracing::info!(pod = %ended.pod, outcome = %ended.outcome, by = ended.by.as_str(), attempts = ended.attempts, "a pod with a notice has ended");
+                self.tell(Word::ended(ended, now));
+            }
+            Report::Forecast(forecast) => {
+                let (noticed, saved) = (forecast.noticed, forecast.saved);
+                tracing::info!(namespace = %forecast.namespace, budget = ?forecast.budget, noticed, ?saved, "forecast of evictions");
+                let budget = forecast.budget.as_ref().and_then(|id| self.view.budget(id));
+                self.tell(budget.and_then(|budget| Word::forecast(forecast, Arc::clone(&budget.uid))));
+            }
+            Report::Graded(grade) => {
+                let (told, came) = (grade.forecast.saved, grade.saved);
+                tracing::info!(namespace = %grade.forecast.namespace, budget = ?grade.forecast.budget, ?told, came, "what became of a forecast");
+            }
+            Report::Lost { pod, fresh, .. } => {
+                // What was found so at the start was counted when it happened.
+                if *fresh {
+                    metrics.lost();
+                    tracing::warn!(%pod, "the spot instance of the pod was taken back before the pod had ended");
+                }
+            }
+            Report::Degraded { pod, .. } => {
+                metrics.degraded();
+                tracing::info!(%pod, "the pod got a regular instance for want of a spot instance");
+            }
+        }
+    }
+
+    fn tell(&self, word: Option<Word>) {
+        if let Some(word) = word.filter(|_| !self.parts.dry_run) {
+            self.parts.teller.tell(word);
+        }
+    }
+
+    fn count(&mut self) {
+        self.count_at = None;
+        let failing = self.view.failing();
+        self.parts.metrics.watching(|watched| failing.contains(&watched));
+        if let Some(engine) = &self.engine {
+            self.parts.metrics.counted(engine.counts(), &engine.blocked(COUNT_LIMIT));
+        }
+    }
+}
+
+fn log_standing(standing: &Standing) {
+    let (pod, reason, message) = (&standing.pod, standing.why.as_str(), standing.message.as_str());
+    if standing.why.is_blocked() {
+        tracing::warn!(%pod, reason, message, "an eviction is blocked");
+    } else {
+        tracing::info!(%pod, reason, message, "an eviction goes on");
+    }
+}
+
+/// Resolves at that moment; never when there is none.
+async fn sleep_until(clock: Clock, moment: Option<Mono>) {
+    match moment {
+        Some(moment) => {
+            let wait = moment.since(clock.now().mono).max(Duration::from_millis(1));
+            tokio::time::sleep(wait).await;
+        }
+        None => std::future::pending().await,
+    }
+}

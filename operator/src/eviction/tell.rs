@@ -1,0 +1,253 @@
+//! What people are told about single pods: Events, and a condition. Both are courtesies: they come after the evictions,
+//! and when there are too many of them some are dropped and counted.
+
+use std::sync::Arc;
+
+use eci_core::eviction::forecast::Forecast;
+use eci_core::eviction::notice::NotEligible;
+use eci_core::eviction::outcome::Outcome;
+use eci_core::eviction::{BudgetRef, Ended, PodRef, Standing};
+use futures::StreamExt as _;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{ObjectReference, Pod};
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, Client};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use super::metrics::EvictionMetrics;
+use crate::kubernetes::{FIELD_MANAGER, call};
+use crate::report::clip_note;
+
+/// Type of the pod condition that says where the eviction stands. Best effort: virtual nodes overwrite the status of
+/// their pods, and the operator never reads it back.
+pub(super) const CONDITION: &str = "eci-operator.io/GracefulEviction";
+/// Words that wait to be said; more are dropped.
+const QUEUE_LIMIT: usize = 4_096;
+/// Words that are said at once.
+const TELLERS: usize = 4;
+/// Longest part of a pod's name in the name of an event, in characters.
+const NAME_LIMIT: usize = 200;
+
+/// Something to tell.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Word {
+    /// About which object.
+    about: Subject,
+    /// Whether it is a cause for concern.
+    warning: bool,
+    /// Reason of the event.
+    reason: &'static str,
+    /// Its note.
+    note: String,
+    /// The budget that it is about, too.
+    budget: Option<BudgetRef>,
+    /// What the condition of the pod says from now on, and since when.
+    condition: Option<(&'static str, Timestamp)>,
+    /// When it happened.
+    at: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Subject {
+    Pod(PodRef),
+    Budget(BudgetRef, Arc<str>),
+}
+
+impl Word {
+    /// Where a pod with a notice stands. The condition of a pod that is being deleted is left alone: Kubernetes has one.
+    pub(super) fn standing(standing: &Standing, at: Timestamp) -> Self {
+        let blocked = standing.why.is_blocked();
+        Self {
+            about: Subject::Pod(standing.pod.clone()),
+            warning: blocked,
+            reason: standing.why.as_str(),
+            note: standing.message.clone(),
+            budget: standing.budget.clone(),
+            condition: blocked.then_some(("False", standing.since)),
+            at,
+        }
+    }
+
+    /// How it ended for a pod, when that is not what was wanted. Else the last standing has said it.
+    pub(super) fn ended(ended: &Ended, at: Timestamp) -> Option<Self> {
+        let note = match ended.outcome {
+            Outcome::Late => "The pod was told to end so late that its grace period was cut short.",
+            Outcome::Forced => {
+                "The pod was deleted against its PodDisruptionBudget shortly before its instance went, as onDeadline: Delete of its EciProfile says."
+            }
+            Outcome::HardKilled => {
+                "The spot instance was taken back before the pod could be evicted: it had no grace period. Earlier events of the pod say what stood in the way."
+            }
+            Outcome::Graceful | Outcome::Ended | Outcome::Vanished | Outcome::Withdrawn => return None,
+        };
+        Some(Self {
+            about: Subject::Pod(ended.pod.clone()),
+            warning: true,
+            reason: ended.outcome.as_str(),
+            note: note.to_owned(),
+            budget: None,
+            condition: None,
+            at,
+        })
+    }
+
+    /// A notice that leads to no eviction, when somebody may have meant it to.
+    pub(super) fn ignored(pod: &PodRef, why: NotEligible, at: Timestamp) -> Option<Self> {
+        let meant =
+            matches!(why, NotEligible::WrongAnnotation | NotEligible::StaticPod | NotEligible::DaemonSetPod);
+        meant.then(|| Self {
+            about: Subject::Pod(pod.clone()),
+            warning: true,
+            reason: why.as_str(),
+            note: format!(
+                "The spot instance of this pod will be taken back, and the pod is not evicted: {}.",
+                why.message()
+            ),
+            budget: None,
+            condition: None,
+            at,
+        })
+    }
+
+    /// How many pods behind a budget will be evicted in time; nothing without a budget. `uid` is the budget's.
+    pub(super) fn forecast(forecast: &Forecast, uid: Arc<str>) -> Option<Self> {
+        let budget = forecast.budget.clone()?;
+        let all = forecast.noticed;
+        let (warning, told) = match forecast.saved {
+            Some(saved) if saved >= all => (false, format!("All {all} of them will be evicted in time.")),
+            Some(saved) => (true, format!("{saved} of them will be evicted in time, {} will not.", all - saved)),
+            None => (true, "How many of them will be evicted in time depends on how long their replacements take to start, which is not known yet.".to_owned()),
+        };
+        let allowed = forecast.allowed;
+        Some(Self {
+            about: Subject::Budget(budget, uid),
+            warning,
+            reason: "EvictionForecast",
+            note: format!(
+                "{all} pods of this budget are on spot instances that are being taken back. The budget allows {allowed} disruptions now. {told}"
+            ),
+            budget: None,
+            condition: None,
+            at: forecast.at,
+        })
+    }
+
+    fn event(&self, instance: &str) -> Event {
+        let (about, name) = match &self.about {
+            Subject::Pod(pod) => (
+                ObjectReference {
+                    api_version: Some("v1".into()),
+                    kind: Some("Pod".into()),
+                    namespace: Some(pod.namespace.to_string()),
+                    name: Some(pod.name.to_string()),
+                    uid: Some(pod.uid.to_string()),
+                    ..ObjectReference::default()
+                },
+                &pod.name,
+            ),
+            Subject::Budget(budget, uid) => {
+                (ObjectReference { uid: Some(uid.to_string()), ..budget_reference(budget) }, &budget.name)
+            }
+        };
+        let prefix: String = name.chars().take(NAME_LIMIT).collect();
+        Event {
+            metadata: ObjectMeta {
+                namespace: about.namespace.clone(),
+                generate_name: Some(format!("{prefix}.")),
+                ..ObjectMeta::default()
+            },
+            event_time: Some(MicroTime(self.at)),
+            reporting_controller: Some(FIELD_MANAGER.into()),
+            reporting_instance: Some(instance.into()),
+            action: Some("Evict".into()),
+            reason: Some(self.reason.into()),
+            type_: Some(if self.warning { "Warning" } else { "Normal" }.into()),
+            note: Some(clip_note(&self.note).to_owned()),
+            regarding: Some(about),
+            related: self.budget.as_ref().map(budget_reference),
+            ..Event::default()
+        }
+    }
+
+    /// The patch of the pod's status; refused when the pod is another one by now.
+    fn patch(&self) -> Option<(&PodRef, Value)> {
+        let (status, since) = self.condition?;
+        let Subject::Pod(pod) = &self.about else { return None };
+        let patch = json!({
+            "metadata": { "uid": &*pod.uid },
+            "status": { "conditions": [{
+                "type": CONDITION,
+                "status": status,
+                "reason": self.reason,
+                "message": self.note,
+                "lastTransitionTime": eci_api::condition::whole_seconds(since).to_string(),
+            }] },
+        });
+        Some((pod, patch))
+    }
+}
+
+fn budget_reference(budget: &BudgetRef) -> ObjectReference {
+    ObjectReference {
+        api_version: Some("policy/v1".into()),
+        kind: Some("PodDisruptionBudget".into()),
+        namespace: Some(budget.namespace.to_string()),
+        name: Some(budget.name.to_string()),
+        ..ObjectReference::default()
+    }
+}
+
+/// Where words go in.
+#[derive(Clone, Debug)]
+pub(super) struct Teller {
+    queue: mpsc::Sender<Word>,
+    metrics: EvictionMetrics,
+}
+
+impl Teller {
+    /// The entrance, and the task that says what comes in until nobody is left at the entrance. `instance` is the name of
+    /// the pod.
+    pub(super) fn new(
+        client: Client,
+        instance: Option<&str>,
+        metrics: EvictionMetrics,
+    ) -> (Self, impl Future<Output = ()> + Send + use<>) {
+        let (queue, mut words) = mpsc::channel(QUEUE_LIMIT);
+        let instance = instance.unwrap_or(FIELD_MANAGER).to_owned();
+        let task = async move {
+            let words = futures::stream::poll_fn(move |context| words.poll_recv(context));
+            words.for_each_concurrent(TELLERS, |word| say(&client, &instance, word)).await;
+        };
+        (Self { queue, metrics }, task)
+    }
+
+    /// Says it when its turn comes; drops it when there are too many.
+    pub(super) fn tell(&self, word: Word) {
+        if self.queue.try_send(word).is_err() {
+            self.metrics.dropped();
+        }
+    }
+}
+
+async fn say(client: &Client, instance: &str, word: Word) {
+    let event = word.event(instance);
+    let namespace = event.metadata.namespace.clone().unwrap_or_default();
+    let events: Api<Event> = Api::namespaced(client.clone(), &namespace);
+    let target = || format!("an event in {namespace}");
+    if let Err(error) = call("publish", target, events.create(&PostParams::default(), &event)).await {
+        tracing::warn!(%error, "an event is lost");
+    }
+    if let Some((pod, patch)) = word.patch() {
+        let pods: Api<Pod> = Api::namespaced(client.clone(), &pod.namespace);
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+        let target = || format!("Pod {pod}");
+        let patch = Patch::Strategic(patch);
+        let sent = pods.patch_status(&pod.name, &params, &patch);
+        if let Err(error) = call("write the condition of", target, sent).await {
+            tracing::debug!(%error, "a condition is lost");
+        }
+    }
+}
