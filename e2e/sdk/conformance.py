@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Drives every image cache action of the vendor's official SDK against the simulator.
+"""Drives every action that the simulator answers with the vendor's official SDKs, of ECI and of ECS.
 
 The simulator was written from the vendor's documents; this is the check that the vendor's own client understands it,
 and that it understands the vendor's client. Needs the packages of requirements.txt and a running simulator:
@@ -17,7 +17,7 @@ import os
 import sys
 import urllib.error
 import urllib.request
-from datetime import datetime
+from datetime import datetime, timedelta
 
 # The SDK honours proxies even for loopback.
 for name in ("http_proxy", "https_proxy", "all_proxy"):
@@ -26,6 +26,8 @@ for name in ("http_proxy", "https_proxy", "all_proxy"):
 
 from alibabacloud_eci20180808 import models  # noqa: E402
 from alibabacloud_eci20180808.client import Client  # noqa: E402
+from alibabacloud_ecs20140526 import models as ecs_models  # noqa: E402
+from alibabacloud_ecs20140526.client import Client as EcsClient  # noqa: E402
 from alibabacloud_tea_openapi import models as open_api  # noqa: E402
 from alibabacloud_tea_openapi.exceptions import (  # noqa: E402
     ClientException,
@@ -71,7 +73,7 @@ class Bench:
         """Moves the world's time forward."""
         self.admin("POST", "advance", {"seconds": seconds})
 
-    def client(self, scheme="v3", key_id=None, key_secret=None, token=None):
+    def client(self, scheme="v3", key_id=None, key_secret=None, token=None, of=Client):
         """An SDK client that signs with the scheme."""
         config = open_api.Config(
             access_key_id=key_id or self.key_id,
@@ -84,7 +86,7 @@ class Bench:
         if scheme == "v1":
             # The SDK's name for signature version 1.0.
             config.signature_algorithm = "v2"
-        return Client(config)
+        return of(config)
 
 
 def options(read_timeout=5_000):
@@ -336,6 +338,60 @@ def check_account(bench):
     yield "regions are listed"
 
 
+def spot_prices(client, **changes):
+    """One page of DescribeSpotPriceHistory."""
+    parameters = {"region_id": REGION, "network_type": "vpc", "instance_type": "ecs.c6.xlarge", **changes}
+    request = ecs_models.DescribeSpotPriceHistoryRequest(**parameters)
+    return client.describe_spot_price_history_with_options(request, options()).body
+
+
+def spot_advice(client, **changes):
+    request = ecs_models.DescribeSpotAdviceRequest(region_id=REGION, **changes)
+    return client.describe_spot_advice_with_options(request, options()).body
+
+
+def check_market(bench):
+    """The spot market: another product's SDK, at the same address."""
+    for scheme in ("v3", "v1"):
+        page = spot_prices(bench.client(scheme, of=EcsClient), zone_id="cn-hangzhou-b")
+        points = page.spot_prices.spot_price_type
+        expect((page.currency, len(points) in (3, 4), page.next_offset), ("CNY", True, 0), "the last three hours")
+        point = points[0]
+        expect((point.instance_type, point.zone_id), ("ecs.c6.xlarge", "cn-hangzhou-b"), "type and zone")
+        expect((point.network_type, point.io_optimized), ("vpc", "optimized"), "words")
+        if not 0 < point.spot_price <= point.origin_price:
+            raise Failed(f"strange prices: {point}")
+        datetime.strptime(point.timestamp, "%Y-%m-%dT%H:%M:%SZ")
+    yield "prices of the last three hours, with both signatures"
+
+    client = bench.client(of=EcsClient)
+    written = "%Y-%m-%dT%H:%M:%SZ"
+    end = datetime.strptime(bench.admin("GET", "healthz")["now"][:19], "%Y-%m-%dT%H:%M:%S")
+    window = {"start_time": (end - timedelta(days=30)).strftime(written), "end_time": end.strftime(written)}
+    seen, offset = [], None
+    while offset != 0:
+        page = spot_prices(client, offset=offset, **window)
+        seen += [(point.zone_id, point.timestamp) for point in page.spot_prices.spot_price_type]
+        offset = page.next_offset
+    expect(len(set(seen)), len(seen), "prices that are there once")
+    if not 3 * 719 <= len(seen) <= 3 * 721:
+        raise Failed(f"{len(seen)} prices of 30 days in three zones")
+    yield "prices of 30 days come in pages"
+
+    zones = spot_advice(client, cores=4, memory=8).available_spot_zones.available_spot_zone
+    expect([zone.zone_id for zone in zones], [f"cn-hangzhou-{end}" for end in "abc"], "zones")
+    resource = zones[0].available_spot_resources.available_spot_resource[0]
+    if not (1 <= resource.average_spot_discount <= 100 and 0 <= resource.interruption_rate <= 100):
+        raise Failed(f"strange advice: {resource}")
+    expect(resource.interrupt_rate_desc in ("0-3%", "3-5%", "5-10%", "10-100%"), True, "range")
+    yield "advice by size"
+
+    refused(lambda: spot_prices(client, instance_type="ecs.none.large"), "InvalidInstanceType.ValueNotSupported")
+    refused(lambda: spot_prices(client, zone_id="cn-hangzhou-z"), "InvalidZoneId.NotFound", status=400)
+    refused(lambda: spot_advice(client, cores=4), "InvalidParam.Memory", status=403)
+    yield "what cannot be asked is refused"
+
+
 def check_errors(bench):
     """Errors and faults, as the SDK raises them."""
     client = bench.client()
@@ -463,6 +519,14 @@ def check_same_request(bench):
     delete(client, image_cache_id, token="delete-1")
     yield "tag, untag, update, usage and delete"
 
+    client = bench.client(of=EcsClient)
+    history = {"instance_type": "ecs.c6.xlarge", "ostype": "linux", "spot_duration": 0, "zone_id": "cn-hangzhou-b"}
+    window = {"start_time": "2026-01-02T03:04:05Z", "end_time": "2026-01-30T03:04:05Z"}
+    spot_prices(client, offset=7, **history, **window)
+    spot_advice(client, cores=4, memory=8)
+    spot_advice(client, instance_types=["ecs.c6.xlarge", "ecs.c7.xlarge"], zone_id="cn-hangzhou-b")
+    yield "spot prices and advice"
+
 
 GROUPS = {
     "create": check_create,
@@ -470,6 +534,7 @@ GROUPS = {
     "lists": check_lists,
     "tags": check_tags,
     "account": check_account,
+    "market": check_market,
     "errors": check_errors,
     "credentials": check_credentials,
     "same-request": check_same_request,

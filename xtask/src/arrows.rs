@@ -12,7 +12,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("eci-sim", &["eci-api", "eci-core"]),
     ("eci-crds", &["eci-api"]),
     ("eci-operator", &["eci-aliyun", "eci-api", "eci-core"]),
-    ("eci-e2e", &["eci-aliyun", "eci-api", "eci-core", "eci-operator", "eci-sim"]),
+    ("kubectl-eci", &["eci-aliyun", "eci-api", "eci-core"]),
+    ("eci-e2e", &["eci-aliyun", "eci-api", "eci-core", "eci-operator", "eci-sim", "kubectl-eci"]),
     ("xtask", &[]),
 ];
 

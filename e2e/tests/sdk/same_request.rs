@@ -8,11 +8,12 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use eci_aliyun::credentials::{Credentials, StaticCredentials};
 use eci_aliyun::pace::Rate;
-use eci_aliyun::{ACTIONS, Client, Config};
+use eci_aliyun::{ACTIONS, Client, Config, SPOT_ACTIONS, SpotClient};
 use eci_api::image_cache::{AcrInstance, EliminationStrategy, ImageCacheRequest, OsType};
 use eci_core::cloud::{
     ClientToken, Cloud as _, CloudId, CreateImageCache, RegistryCredential, UpdateImageCache,
 };
+use eci_core::spot::market::{AdviceQuery, HistoryQuery, Name, SpotMarket as _, Wanted};
 use eci_sim::admin;
 use eci_sim::log::Requests;
 
@@ -54,7 +55,7 @@ pub(crate) async fn compare(endpoint: &str) -> anyhow::Result<Compared> {
 fn differences(from_sdk: &Requests, from_client: &Requests) -> anyhow::Result<Compared> {
     let mut compared = Compared { requests: 0, actions: 0, parameters: 0 };
     let mut differences = Vec::new();
-    for action in ACTIONS {
+    for action in ACTIONS.into_iter().chain(SPOT_ACTIONS) {
         let none = VecDeque::new();
         let of = |requests: &'_ Requests| requests.get(action).unwrap_or(&none).clone();
         let (sdk, client) = (of(from_sdk), of(from_client));
@@ -98,7 +99,7 @@ fn is_boolean(text: &str) -> bool {
 
 /// The calls of the group `same-request` in `conformance.py`, in its order.
 async fn send(endpoint: &str, simulator: &admin::Client) -> anyhow::Result<()> {
-    let client = client(endpoint)?;
+    let client = Client::new(config(endpoint))?;
     let id = client.create_image_cache(&everything()?).await?.id;
     for number in 0..20 {
         client.create_image_cache(&little(number)?).await?;
@@ -113,11 +114,27 @@ async fn send(endpoint: &str, simulator: &admin::Client) -> anyhow::Result<()> {
     client.update_image_cache(&update(&id)?).await?;
     client.usage().await?;
     client.delete_image_cache(&id, &token("delete-1")?).await?;
+    ask_the_market(&SpotClient::new(config(endpoint))?).await
+}
+
+async fn ask_the_market(client: &SpotClient) -> anyhow::Result<()> {
+    let name = |text| Name::parse(text).context("that is no name");
+    let query = HistoryQuery {
+        instance_type: name("ecs.c6.xlarge")?,
+        zone: Some(name("cn-hangzhou-b")?),
+        protection_hours: 0,
+        from: "2026-01-02T03:04:05Z".parse()?,
+        to: "2026-01-30T03:04:05Z".parse()?,
+    };
+    client.price_history(&query, 7).await?;
+    client.advice(&AdviceQuery { wanted: Wanted::Size { vcpu: 4, memory_gib: 8 }, zone: None }).await?;
+    let types = Wanted::Types(vec![name("ecs.c6.xlarge")?, name("ecs.c7.xlarge")?]);
+    client.advice(&AdviceQuery { wanted: types, zone: Some(name("cn-hangzhou-b")?) }).await?;
     Ok(())
 }
 
 /// With the key that `eci-sim` and `conformance.py` make up, and without limits of its own.
-fn client(endpoint: &str) -> anyhow::Result<Client> {
+fn config(endpoint: &str) -> Config {
     let credentials = Credentials {
         access_key_id: "FAKE-ACCESS-KEY-ID".to_owned(),
         access_key_secret: "FAKE-ACCESS-KEY-SECRET".into(),
@@ -128,7 +145,7 @@ fn client(endpoint: &str) -> anyhow::Result<Client> {
     config.endpoint = Some(endpoint.to_owned());
     config.writes = Rate { interval: Duration::ZERO, burst: 1 };
     config.reads = config.writes;
-    Ok(Client::new(config)?)
+    config
 }
 
 fn everything() -> anyhow::Result<CreateImageCache> {

@@ -1,0 +1,165 @@
+//! Commands and flags.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use eci_core::spot::Price;
+use eci_core::spot::market::Name;
+use eci_core::spot::settings::price_limit;
+
+use crate::drill::plan::Choice;
+use crate::size::{Memory, Vcpu};
+
+/// Elastic Container Instance on the command line.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "kubectl-eci", bin_name = "kubectl eci", version)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// A command.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Spot instances: prices and advice.
+    #[command(subcommand)]
+    Spot(SpotCommand),
+    /// Says which spot pods would be saved if all of them were about to be taken back now; with --yes, tries it.
+    ///
+    /// Without --yes nothing is changed: the API server is asked for a dry run of one eviction of each workload, and the
+    /// rest is reckoned from budgets, grace periods and how long its pods took to start. With --yes the pods get the
+    /// notice that the cloud gives about three minutes before it takes an instance back (the condition
+    /// ContainerInstanceExpired), the operator evicts them within their budgets, and the report says how many were told
+    /// to end in time. Their instances are not taken back; notices that nobody acted upon are taken back at the end.
+    Drill(DrillArgs),
+    /// Prints a script that completes commands and flags of kubectl-eci in a shell.
+    Completion {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// A command about spot instances.
+#[derive(Clone, Debug, Subcommand)]
+pub enum SpotCommand {
+    /// Says what spot instances of a size cost now and cost in the last 30 days, how often they are taken back, and
+    /// which price limit would do.
+    ///
+    /// Prices are those of the instance types that the size can run on, each in its zone, the cheapest first. A pod with
+    /// a size gets a type that the cloud chooses; a pod with the annotation k8s.aliyun.com/eci-use-specs names it.
+    Advise(AdviseArgs),
+}
+
+/// Flags of `spot advise`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct AdviseArgs {
+    /// vCPUs of the pod, such as 4 or 500m.
+    #[arg(long, requires = "memory", required_unless_present = "instance_types")]
+    pub vcpu: Option<Vcpu>,
+    /// Memory of the pod, such as 8Gi.
+    #[arg(long, requires = "vcpu")]
+    pub memory: Option<Memory>,
+    /// Instance types instead of a size, such as ecs.c6.xlarge, separated by commas; at most 10.
+    #[arg(
+        long = "instance-type",
+        value_name = "TYPE",
+        value_delimiter = ',',
+        value_parser = name,
+        conflicts_with_all = ["vcpu", "memory"]
+    )]
+    pub instance_types: Vec<Name>,
+    /// One zone, such as cn-hangzhou-i; default: all of the region.
+    #[arg(long, value_parser = name)]
+    pub zone: Option<Name>,
+    /// Hours in which the instance is not taken back; prices may differ by it.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(i32).range(0..=1))]
+    pub protection_hours: i32,
+    /// Says what this price limit is worth, such as 0.5.
+    #[arg(long, value_parser = limit)]
+    pub price_limit: Option<Price>,
+    /// How many instance types of the size are looked at, those with the greatest discount first.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=10))]
+    pub types: u16,
+    /// Where the market is, and who asks.
+    #[command(flatten)]
+    pub cloud: CloudArgs,
+    /// How the result looks.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+}
+
+/// Flags of `drill`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct DrillArgs {
+    /// Workloads, such as web or deployment/web; default: all that are selected.
+    #[arg(value_name = "WORKLOAD", value_parser = Choice::parse)]
+    pub workloads: Vec<Choice>,
+    /// Namespace; default: that of the context.
+    #[arg(short, long)]
+    pub namespace: Option<String>,
+    /// Every namespace.
+    #[arg(short = 'A', long, conflicts_with = "namespace")]
+    pub all_namespaces: bool,
+    /// Only pods with these labels, as kubectl takes them.
+    #[arg(short = 'l', long)]
+    pub selector: Option<String>,
+    /// Say what would happen and change nothing: the default.
+    #[arg(long, conflicts_with = "yes")]
+    pub dry_run: bool,
+    /// Give the pods a notice, so that the operator evicts them.
+    #[arg(long)]
+    pub yes: bool,
+    /// Most pods of a real drill.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=5000))]
+    pub max_pods: u16,
+    /// Seconds from the notice until an instance would be taken back.
+    #[arg(long, default_value_t = 180, value_parser = clap::value_parser!(u16).range(5..=3600))]
+    pub notice_seconds: u16,
+    /// Context of the kubeconfig.
+    #[arg(long)]
+    pub context: Option<String>,
+    /// Kubeconfig; default: as kubectl finds it.
+    #[arg(long)]
+    pub kubeconfig: Option<PathBuf>,
+    /// How the result looks.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+}
+
+/// Where the cloud is, and who asks.
+#[derive(Clone, Debug, clap::Args)]
+pub struct CloudArgs {
+    /// Region, such as cn-hangzhou.
+    #[arg(long, env = "ECI_REGION")]
+    pub region: String,
+    /// Endpoint of ECS, whose API has the prices; default: the region's on the Internet. http is accepted for loopback
+    /// addresses only.
+    #[arg(long, env = "ECI_ECS_ENDPOINT")]
+    pub ecs_endpoint: Option<String>,
+    /// Use the region's endpoint inside its VPCs.
+    #[arg(long)]
+    pub vpc: bool,
+    /// Directory with the files access-key-id, access-key-secret and, if temporary, security-token; default: the
+    /// environment variables ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET and
+    /// ALIBABA_CLOUD_SECURITY_TOKEN.
+    #[arg(long)]
+    pub credentials_dir: Option<PathBuf>,
+}
+
+/// How a result looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+fn name(text: &str) -> Result<Name, &'static str> {
+    Name::parse(text).ok_or("use 1 to 64 letters, digits, dots and hyphens")
+}
+
+fn limit(text: &str) -> Result<Price, &'static str> {
+    price_limit(text).ok_or("use a price per hour above 0 with at most three decimals, such as 0.5")
+}

@@ -1,0 +1,173 @@
+//! What a drill asks of the API server.
+
+use std::collections::BTreeSet;
+
+use eci_core::eviction::answer::{self, Answer, Refusal, Reply};
+use eci_core::eviction::notice::CONDITION;
+use eci_core::eviction::{Budget, Pod};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Node, Pod as PodObject};
+use k8s_openapi::api::policy::v1::{Eviction, PodDisruptionBudget};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, Preconditions, Time};
+use k8s_openapi::serde::de::DeserializeOwned;
+use kube::api::{ListParams, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, Config};
+use serde_json::{Value, json};
+
+use super::facts;
+use crate::args::DrillArgs;
+use crate::error::Error;
+
+/// Labels of virtual nodes: of ACK, and of self-managed clusters.
+const VIRTUAL_NODES: [&str; 2] = ["type=virtual-kubelet", "k8s.aliyun.com/vnode=true"];
+/// Objects on one page of a list.
+const PAGE: u32 = 500;
+/// Most pages of a list.
+const MOST_PAGES: usize = 200;
+
+/// The cluster, as far as the drill looks.
+pub(super) struct Cluster {
+    client: Client,
+    /// `None`: all namespaces.
+    pub(super) namespace: Option<String>,
+    selector: Option<String>,
+    virtual_nodes: BTreeSet<String>,
+}
+
+impl Cluster {
+    pub(super) async fn connect(args: &DrillArgs) -> Result<Self, Error> {
+        let options = KubeConfigOptions { context: args.context.clone(), ..KubeConfigOptions::default() };
+        let mut config = match &args.kubeconfig {
+            Some(path) => Config::from_custom_kubeconfig(Kubeconfig::read_from(path)?, &options).await?,
+            None => Config::from_kubeconfig(&options).await?,
+        };
+        // The refusal of a budget is a 429, and must not be retried for minutes.
+        config.default_retry = false;
+        let own = args.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+        let namespace = (!args.all_namespaces).then_some(own);
+        let client = Client::try_from(config)?;
+        let mut virtual_nodes = BTreeSet::new();
+        for label in VIRTUAL_NODES {
+            let params = ListParams::default().labels(label);
+            let nodes = Api::<Node>::all(client.clone()).list_metadata(&params).await?;
+            virtual_nodes.extend(nodes.items.into_iter().filter_map(|node| node.metadata.name));
+        }
+        Ok(Self { client, namespace, selector: args.selector.clone(), virtual_nodes })
+    }
+
+    fn api<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>,
+        K::DynamicType: Default,
+    {
+        match &self.namespace {
+            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
+            None => Api::all(self.client.clone()),
+        }
+    }
+
+    async fn list<K>(&self, selector: Option<&str>) -> Result<Vec<K>, Error>
+    where
+        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>
+            + Clone
+            + DeserializeOwned
+            + std::fmt::Debug,
+        K::DynamicType: Default,
+    {
+        let (api, mut all) = (self.api::<K>(), Vec::new());
+        let mut params =
+            ListParams { label_selector: selector.map(str::to_owned), ..ListParams::default() }.limit(PAGE);
+        for _ in 0..MOST_PAGES {
+            let page = api.list(&params).await?;
+            all.extend(page.items);
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => params = params.continue_token(&token),
+                None => return Ok(all),
+            }
+        }
+        Err(Error::TooMany("objects; choose a namespace or a selector".to_owned()))
+    }
+
+    pub(super) async fn pods(&self) -> Result<Vec<Pod>, Error> {
+        let objects: Vec<PodObject> = self.list(self.selector.as_deref()).await?;
+        Ok(objects.iter().filter_map(|object| facts::pod(object, &self.virtual_nodes)).collect())
+    }
+
+    pub(super) async fn budgets(&self) -> Result<Vec<Budget>, Error> {
+        let objects: Vec<PodDisruptionBudget> = self.list(None).await?;
+        Ok(objects.iter().filter_map(facts::budget).collect())
+    }
+
+    /// What the API server would say to an eviction of the pod now. Nothing is evicted and no budget is used.
+    pub(super) async fn dry_run(&self, pod: &Pod) -> Answer {
+        let eviction = Eviction {
+            metadata: ObjectMeta {
+                name: Some(pod.id.name.to_string()),
+                namespace: Some(pod.id.namespace.to_string()),
+                ..ObjectMeta::default()
+            },
+            delete_options: Some(DeleteOptions {
+                dry_run: Some(vec!["All".to_owned()]),
+                preconditions: Some(Preconditions {
+                    uid: Some(pod.id.uid.to_string()),
+                    resource_version: None,
+                }),
+                ..DeleteOptions::default()
+            }),
+        };
+        let api: Api<PodObject> = Api::namespaced(self.client.clone(), &pod.id.namespace);
+        let params = PostParams { dry_run: true, ..PostParams::default() };
+        match api.create_subresource::<_, Value>("eviction", &pod.id.name, &params, &eviction).await {
+            Ok(_) => answer::classify(&Reply::Success),
+            Err(kube::Error::Api(status)) => {
+                let details = status.details.as_ref();
+                let causes: Vec<(&str, &str)> = details
+                    .map(|details| {
+                        details.causes.iter().map(|c| (c.reason.as_str(), c.message.as_str())).collect()
+                    })
+                    .unwrap_or_default();
+                answer::classify(&Reply::Refused(Refusal {
+                    code: status.code,
+                    reason: &status.reason,
+                    message: &status.message,
+                    kind: details.map(|details| details.kind.as_str()).unwrap_or_default(),
+                    causes: &causes,
+                    retry_after: details.map(|details| details.retry_after_seconds),
+                }))
+            }
+            Err(_) => answer::classify(&Reply::Lost),
+        }
+    }
+
+    /// Gives a pod a notice, or takes it back. False when the pod is gone.
+    pub(super) async fn notice(&self, pod: &Pod, given: bool, now: Timestamp) -> Result<bool, Error> {
+        let api: Api<PodObject> = Api::namespaced(self.client.clone(), &pod.id.namespace);
+        // A UID in a patch is a precondition.
+        let patch = json!({
+            "metadata": { "uid": &*pod.id.uid },
+            "status": { "conditions": [{
+                "type": CONDITION,
+                "status": if given { "True" } else { "False" },
+                "reason": "Drill",
+                "message": "set by kubectl eci drill; the instance is not taken back",
+                "lastTransitionTime": Time(now),
+            }] },
+        });
+        match api.patch_status(&pod.id.name, &PatchParams::default(), &Patch::Strategic(patch)).await {
+            Ok(_) => Ok(true),
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The pods, to be watched.
+    pub(super) fn watched(&self) -> (Api<PodObject>, kube::runtime::watcher::Config) {
+        let config = kube::runtime::watcher::Config::default();
+        let config = match &self.selector {
+            Some(selector) => config.labels(selector),
+            None => config,
+        };
+        (self.api(), config)
+    }
+}

@@ -1,0 +1,42 @@
+//! `kubectl eci`: what the market of the cloud advises, and what would become of spot pods, on the command line.
+//!
+//! A thin shell: it asks the cloud or the API server, lets `eci-core` decide, and prints. Every command has a table for people and JSON
+//! for programs.
+#![warn(missing_docs)]
+
+pub mod args;
+mod cloud;
+mod drill;
+mod error;
+mod size;
+mod spot;
+mod table;
+
+use std::io::Write;
+
+use clap::CommandFactory as _;
+
+pub use error::Error;
+
+use args::{Args, Command, SpotCommand};
+
+/// Name of the program, and so of the plugin: kubectl finds `eci` by it.
+const PROGRAM: &str = "kubectl-eci";
+
+/// Carries out a command and writes its result.
+pub async fn run(args: Args, out: &mut impl Write) -> Result<(), Error> {
+    let text = match args.command {
+        Command::Spot(SpotCommand::Advise(args)) => spot::advise(&args).await?,
+        Command::Drill(args) => drill::drill(&args).await?,
+        Command::Completion { shell } => completion(shell),
+    };
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
+}
+
+/// The script that completes commands in a shell.
+fn completion(shell: clap_complete::Shell) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Args::command(), PROGRAM, &mut script);
+    String::from_utf8_lossy(&script).into_owned()
+}
