@@ -117,7 +117,13 @@ async fn converse(stream: TcpStream, router: Router, mut stop: watch::Receiver<b
 async fn ready(State(admin): State<Admin>) -> Response {
     let missing = admin.missing();
     if missing.is_empty() {
-        "ok\n".into_response()
+        let denied = admin.metrics.denied();
+        let why = if denied.is_empty() {
+            String::new()
+        } else {
+            format!("the cloud denies {}\n", denied.join(", "))
+        };
+        format!("ok\n{why}").into_response()
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}\n", missing.join("; "))).into_response()
     }

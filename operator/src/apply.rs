@@ -99,6 +99,7 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
         let old = K::status_of(&copy.object).cloned();
         let now = self.clock.now().wall;
         let new = K::status(old.as_ref(), &plan.record, Some(&plan.conditions), view, copy.generation(), now);
+        self.metrics.stands(K::NOUN, &copy.key, K::conditions(&new));
         let Some(difference) = difference::<K>(old.as_ref(), &new, &copy.key)? else { return Ok(true) };
         self.gate(&copy.key, Moment::Before, "Status")?;
         let outcome = self.write_status(&difference, copy, entry).await?;

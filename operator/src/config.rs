@@ -7,8 +7,9 @@ use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgAction, Parser, ValueEnum};
+use clap::{ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, ValueEnum};
 use eci_aliyun::endpoint::{Endpoint, check_region};
+use eci_aliyun::ram;
 use eci_core::eviction;
 use eci_core::image_cache::Defaults;
 use eci_core::lease;
@@ -138,6 +139,53 @@ pub struct Config {
     pub leader_elect: bool,
 }
 
+/// Prints the RAM policy that allows what the operator does, and nothing else.
+#[derive(Clone, Debug, Args)]
+pub struct RamPolicy {
+    /// Region that the policy is for; default: all.
+    #[arg(long)]
+    pub region: Option<String>,
+}
+
+impl RamPolicy {
+    /// The policy, as JSON for people.
+    pub fn text(&self) -> String {
+        format!("{:#}", ram::policy(self.region.as_deref()))
+    }
+}
+
+/// What the program is to do.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// To be the operator.
+    Run(Box<Config>),
+    /// To print a RAM policy.
+    RamPolicy(RamPolicy),
+}
+
+impl Command {
+    /// Reads flags (the first is the name of the program) and the environment, and checks them.
+    pub fn read(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Self, ConfigError> {
+        const POLICY: &str = "ram-policy";
+        let flags = |error| ConfigError::Flags(Box::new(error));
+        let policy = RamPolicy::augment_args(clap::Command::new(POLICY));
+        let command = Config::command()
+            .subcommand_negates_reqs(true)
+            .args_conflicts_with_subcommands(true)
+            .subcommand(policy);
+        let matches = command.try_get_matches_from(args).map_err(flags)?;
+        if let Some((_, matches)) = matches.subcommand() {
+            let policy = RamPolicy::from_arg_matches(matches).map_err(flags)?;
+            if let Some(region) = &policy.region {
+                check_region(region).map_err(|e| ConfigError::Value(format!("--region {region:?}: {e}")))?;
+            }
+            return Ok(Self::RamPolicy(policy));
+        }
+        let config = Config::from_arg_matches(&matches).map_err(flags)?;
+        Ok(Self::Run(Box::new(config.cleaned()?)))
+    }
+}
+
 /// A configuration that cannot be used.
 #[derive(Debug)]
 pub enum ConfigError {
@@ -161,7 +209,11 @@ impl std::error::Error for ConfigError {}
 impl Config {
     /// Reads flags (the first is the name of the program) and the environment, and checks them.
     pub fn read(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Self, ConfigError> {
-        let mut config = Self::try_parse_from(args).map_err(|e| ConfigError::Flags(Box::new(e)))?;
+        Self::try_parse_from(args).map_err(|e| ConfigError::Flags(Box::new(e)))?.cleaned()
+    }
+
+    fn cleaned(self) -> Result<Self, ConfigError> {
+        let mut config = self;
         // An empty list of the chart is one empty text.
         config.vswitch_ids.retain(|id| !id.is_empty());
         config.namespaces.retain(|name| !name.is_empty());
@@ -360,6 +412,22 @@ mod tests {
         assert!(read(&["--controllers=imagecache"]).unwrap().runs(Part::ImageCache));
         let message = read(&["--controllers=imagecache,dns"]).unwrap_err().to_string();
         assert!(message.contains("'dns'") && message.contains("possible values: imagecache"), "{message}");
+    }
+
+    #[test]
+    fn a_ram_policy_needs_no_region_and_a_wrong_one_is_refused() {
+        let read = |args: &[&str]| Command::read(["eci-operator"].iter().chain(args).map(OsString::from));
+        assert!(matches!(read(&["ram-policy"]).unwrap(), Command::RamPolicy(RamPolicy { region: None })));
+        let Command::RamPolicy(policy) = read(&["ram-policy", "--region=cn-beijing"]).unwrap() else {
+            panic!()
+        };
+        assert_eq!(policy.region.as_deref(), Some("cn-beijing"));
+        assert!(matches!(read(&["ram-policy", "--region=*"]), Err(ConfigError::Value(_))));
+        let Command::Run(config) = read(&["--region=cn-hangzhou", "--namespaces=b,a,a"]).unwrap() else {
+            panic!()
+        };
+        assert_eq!(config.namespaces, ["a", "b"]);
+        assert!(matches!(read(&["--region=cn-hangzhou", "--namespaces=A"]), Err(ConfigError::Value(_))));
     }
 
     #[test]

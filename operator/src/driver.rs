@@ -116,6 +116,16 @@ impl Verdict {
         }
     }
 
+    /// What the next step waits for, when there is one that could be taken otherwise.
+    fn waits_for(self) -> Option<&'static str> {
+        match self {
+            Self::AwaitsList => Some("list"),
+            Self::AwaitsTurn => Some("turn"),
+            Self::Unfinished => Some("pass"),
+            Self::Rested(_) | Self::Gone | Self::Standby => None,
+        }
+    }
+
     fn word(self) -> &'static str {
         match self {
             Self::Rested(_) => "rested",
@@ -222,7 +232,7 @@ pub struct Driver<K: Managed, C> {
     pub(crate) reporter: Reporter,
     pub(crate) clock: Clock,
     pub(crate) settings: Settings,
-    metrics: Arc<Metrics>,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) leadership: Leadership,
     gate: Arc<dyn Gate>,
     known: Mutex<BTreeMap<Key, Entry<K>>>,
@@ -286,8 +296,12 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
         // Taken out for the time of the reconcile: one that is dropped in its middle loses it, which is always safe.
         let mut entry = self.take(&key, uid);
         let start = self.clock.now().mono;
+        let _running = self.metrics.running(K::NOUN);
+        self.metrics.stands(K::NOUN, &key, K::status_of(object).map_or(&[], K::conditions));
         let result = self.passes(copy, &mut entry).instrument(span.clone()).await;
         let outcome = result.as_ref().map_or("failed", |verdict| verdict.word());
+        let waits_for = result.as_ref().map_or(Some("retry"), |verdict| verdict.waits_for());
+        self.metrics.waits(K::NOUN, &key, waits_for);
         self.metrics.reconciled(K::NOUN, outcome, self.clock.now().mono.since(start));
         match result {
             Ok(Verdict::Gone) => {
@@ -315,12 +329,14 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
     /// Forgets an object that does not exist any more.
     pub fn forget(&self, key: &Key) {
         self.known().remove(key);
+        self.metrics.forget(K::NOUN, key);
         self.observer.forget(key);
     }
 
     /// Forgets the objects for which `exists` is false.
     pub fn retain(&self, exists: impl Fn(&Key) -> bool) {
         self.known().retain(|key, _| exists(key));
+        self.metrics.retain(K::NOUN, &exists);
         self.observer.retain(exists);
     }
 

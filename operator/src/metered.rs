@@ -73,7 +73,38 @@ impl<C: Cloud> Metered<C> {
             })
         });
         self.metrics.called(action, result.as_ref().err(), self.clock.now().mono.since(start));
+        self.permission(action, result.as_ref().err());
         result
+    }
+}
+
+impl<C> Metered<C> {
+    /// Notes whether the identity may call the action: only an answer that it was carried out, or that it is denied,
+    /// says so.
+    fn permission(&self, call: &'static str, error: Option<&CloudError>) {
+        // Two calls of the port are one action of the cloud.
+        let action = if matches!(call, "ListImageCaches" | "DescribeImageCache") {
+            "DescribeImageCaches"
+        } else {
+            call
+        };
+        match error {
+            None => {
+                if self.metrics.permission(action, true) == Some(false) {
+                    tracing::info!(action, "the cloud allows this action again");
+                }
+            }
+            Some(error) if error.meaning == Meaning::Denied => {
+                if self.metrics.permission(action, false) != Some(false) {
+                    tracing::warn!(
+                        action,
+                        %error,
+                        "the cloud denies this action: grant it to the operator's RAM identity; `eci-operator ram-policy` prints what the operator needs"
+                    );
+                }
+            }
+            Some(_) => {}
+        }
     }
 }
 

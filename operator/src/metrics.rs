@@ -1,5 +1,9 @@
 //! What the operator counts. Labels have few values, all of them ours.
 
+mod board;
+mod cloud;
+
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use eci_core::cloud::{CloudError, Meaning};
@@ -7,13 +11,20 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
 use crate::eviction::EvictionMetrics;
+use crate::kind::Key;
 use crate::lease::Leadership;
+use board::Board;
+use cloud::{Asked, Sources};
+
+pub use cloud::ListFacts;
 
 /// The content type of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -24,7 +35,7 @@ struct ReconcileLabels {
     outcome: &'static str,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
 struct KindLabels {
     kind: &'static str,
 }
@@ -35,7 +46,7 @@ struct CallLabels {
     answer: &'static str,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
 struct ActionLabels {
     action: &'static str,
 }
@@ -46,6 +57,10 @@ pub struct Metrics {
     registry: Registry,
     reconciles: Family<ReconcileLabels, Counter>,
     reconcile_seconds: Family<KindLabels, Histogram, fn() -> Histogram>,
+    running: Family<KindLabels, Gauge>,
+    workers: Gauge,
+    board: Board,
+    sources: Arc<Sources>,
     calls: Family<CallLabels, Counter>,
     call_seconds: Family<ActionLabels, Histogram, fn() -> Histogram>,
     eviction: EvictionMetrics,
@@ -86,6 +101,15 @@ impl Metrics {
             Unit::Seconds,
             reconcile_seconds.clone(),
         );
+        let running = Family::default();
+        registry.register("reconciles_running", "Reconciles under way", running.clone());
+        let workers = Gauge::default();
+        let help = "Reconciles that may be under way at once; when all are, objects queue";
+        registry.register("reconcile_workers", help, workers.clone());
+        let board = Board::default();
+        registry.register_collector(Box::new(board.clone()));
+        let sources = Arc::new(Sources::default());
+        registry.register_collector(Box::new(Asked(Arc::clone(&sources))));
         let calls = Family::default();
         registry.register("cloud_calls", "Calls to the cloud by action and answer", calls.clone());
         let call_seconds = Family::new_with_constructor(seconds as fn() -> Histogram);
@@ -96,7 +120,18 @@ impl Metrics {
             call_seconds.clone(),
         );
         let eviction = EvictionMetrics::register(&mut registry);
-        Self { registry, reconciles, reconcile_seconds, calls, call_seconds, eviction }
+        Self {
+            registry,
+            reconciles,
+            reconcile_seconds,
+            running,
+            workers,
+            board,
+            sources,
+            calls,
+            call_seconds,
+            eviction,
+        }
     }
 
     /// Those of evictions.
@@ -108,6 +143,68 @@ impl Metrics {
     pub fn reconciled(&self, kind: &'static str, outcome: &'static str, duration: Duration) {
         self.reconciles.get_or_create(&ReconcileLabels { kind, outcome }).inc();
         self.reconcile_seconds.get_or_create(&KindLabels { kind }).observe(duration.as_secs_f64());
+    }
+
+    /// How many reconciles may be under way at once.
+    pub fn workers(&self, count: u16) {
+        self.workers.set(count.into());
+    }
+
+    /// A reconcile is under way until the guard is dropped.
+    pub fn running(&self, kind: &'static str) -> Running {
+        let gauge = self.running.get_or_create_owned(&KindLabels { kind });
+        gauge.inc();
+        Running(gauge)
+    }
+
+    /// An object has these conditions.
+    pub fn stands(&self, kind: &'static str, key: &Key, conditions: &[Condition]) {
+        self.board.stands(kind, key, conditions);
+    }
+
+    /// What the next step of an object waits for.
+    pub fn waits(&self, kind: &'static str, key: &Key, waits_for: Option<&'static str>) {
+        self.board.waits(kind, key, waits_for);
+    }
+
+    /// An object is gone.
+    pub fn forget(&self, kind: &'static str, key: &Key) {
+        self.board.forget(kind, key);
+    }
+
+    /// Forgets the objects for which `exists` is false.
+    pub fn retain(&self, kind: &'static str, exists: impl Fn(&Key) -> bool) {
+        self.board.retain(kind, exists);
+    }
+
+    /// Asks `look` for the newest list of a kind at every scrape.
+    pub fn follow_list(
+        &self,
+        kind: &'static str,
+        look: impl Fn() -> Option<ListFacts> + Send + Sync + 'static,
+    ) {
+        lock(&self.sources.lists).insert(kind, Box::new(look));
+    }
+
+    /// Asks `waits` for the time that calls of each action have waited for their turn, at every scrape.
+    pub fn follow_waits(&self, waits: impl Fn() -> Vec<(&'static str, Duration)> + Send + Sync + 'static) {
+        *lock(&self.sources.waits) = Some(Box::new(waits));
+    }
+
+    /// How many cloud resources belong to no object.
+    pub fn orphans(&self, kind: &'static str, count: usize) {
+        lock(&self.sources.orphans).insert(kind, count);
+    }
+
+    /// Whether the cloud allowed the newest call of an action; what it did before, when that is known.
+    pub fn permission(&self, action: &'static str, granted: bool) -> Option<bool> {
+        lock(&self.sources.permissions).insert(action, granted)
+    }
+
+    /// The actions that the cloud denies.
+    pub fn denied(&self) -> Vec<&'static str> {
+        let permissions = lock(&self.sources.permissions);
+        permissions.iter().filter(|(_, granted)| !**granted).map(|(action, _)| *action).collect()
     }
 
     /// Counts a call to the cloud.
@@ -123,6 +220,20 @@ impl Metrics {
         text::encode(&mut page, &self.registry)?;
         Ok(page)
     }
+}
+
+/// A reconcile that is under way.
+#[derive(Debug)]
+pub struct Running(Gauge);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A meaning as the value of a label.

@@ -13,6 +13,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::clock::Clock;
 use crate::kind::{Key, Managed};
+use crate::metrics::ListFacts;
 use crate::nudge::Nudges;
 use crate::snapshot::{Changes, Snapshot, is_suspect};
 
@@ -45,18 +46,21 @@ pub struct Sighting<K: Managed> {
     ended: Option<Mono>,
     /// Tries in a row that failed.
     failures: u32,
+    /// Pages of the newest complete list.
+    pages: usize,
     /// So many of the resources that objects call usable are not in the list that it is not believed.
     suspect: bool,
 }
 
 impl<K: Managed> Clone for Sighting<K> {
     fn clone(&self) -> Self {
-        let Self { snapshot, error, ended, failures, suspect } = self;
+        let Self { snapshot, error, ended, failures, pages, suspect } = self;
         Self {
             snapshot: snapshot.clone(),
             error: error.clone(),
             ended: *ended,
             failures: *failures,
+            pages: *pages,
             suspect: *suspect,
         }
     }
@@ -111,7 +115,8 @@ pub struct Observer<K: Managed> {
 impl<K: Managed> Observer<K> {
     /// Knows nothing yet. `readers` are told which of their objects to reconcile.
     pub fn new(cluster: String, clock: Clock, readers: Vec<(Option<String>, Arc<Nudges>)>) -> Self {
-        let nothing = Sighting { snapshot: None, error: None, ended: None, failures: 0, suspect: false };
+        let nothing =
+            Sighting { snapshot: None, error: None, ended: None, failures: 0, pages: 0, suspect: false };
         Self {
             cluster,
             clock,
@@ -125,6 +130,18 @@ impl<K: Managed> Observer<K> {
     /// Follows what the poller knows.
     pub fn subscribe(&self) -> watch::Receiver<Sighting<K>> {
         self.sighting.subscribe()
+    }
+
+    /// What the metrics say of the newest complete list.
+    pub fn facts(&self) -> Option<ListFacts> {
+        let sighting = self.sighting.borrow();
+        let snapshot = sighting.snapshot.as_ref()?;
+        Some(ListFacts {
+            age: self.clock.now().mono.since(snapshot.begun),
+            pages: sighting.pages,
+            resources: snapshot.len(),
+            suspect: sighting.suspect,
+        })
     }
 
     /// The newest complete list, reduced to what concerns `owner`, and the error of the newest try.
@@ -204,7 +221,7 @@ impl<K: Managed> Observer<K> {
         let ended = Some(self.clock.now().mono);
         let old = self.sighting.borrow().clone();
         let (new, changes) = match result {
-            Ok(views) => {
+            Ok((views, pages)) => {
                 let snapshot = Snapshot::new(begun, &self.cluster, views);
                 let changes = snapshot.changes(old.snapshot.as_deref());
                 tracing::debug!(
@@ -217,7 +234,7 @@ impl<K: Managed> Observer<K> {
                 }
                 let suspect = self.suspects(&snapshot);
                 let snapshot = Some(Arc::new(snapshot));
-                (Sighting { snapshot, error: None, ended, failures: 0, suspect }, changes)
+                (Sighting { snapshot, error: None, ended, failures: 0, pages, suspect }, changes)
             }
             Err(error) => {
                 if old.error.as_ref().is_none_or(|e| e.meaning != error.meaning) {
@@ -306,7 +323,7 @@ async fn list_all<K: Managed, C: Cloud>(
     cloud: &C,
     cluster: &str,
     page_limit: Duration,
-) -> Result<Vec<K::View>, CloudError> {
+) -> Result<(Vec<K::View>, usize), CloudError> {
     let tags = BTreeMap::from([(TAG_CLUSTER.to_owned(), cluster.to_owned())]);
     let broken = |message: String| CloudError {
         action: "list",
@@ -319,12 +336,12 @@ async fn list_all<K: Managed, C: Cloud>(
     let mut views = Vec::new();
     let mut token = None;
     let mut seen = BTreeSet::new();
-    for _ in 0..MAX_PAGES {
+    for number in 1..=MAX_PAGES {
         let page = tokio::time::timeout(page_limit, K::list(cloud, &tags, token.as_ref()));
         let page = page.await.map_err(|_| broken(format!("no page of the list within {page_limit:?}")))??;
         views.extend(page.items);
         match page.next {
-            None => return Ok(views),
+            None => return Ok((views, number)),
             Some(next) if !seen.insert(next.0.clone()) => {
                 return Err(broken("the pages of the list go round in a circle".into()));
             }

@@ -8,7 +8,7 @@ use eci_aliyun::client::{LONGEST_WAIT, READ_RETRIES};
 use eci_aliyun::credentials::{CredentialsProvider, DirectoryCredentials, NoCredentials, StaticCredentials};
 use eci_aliyun::pace::Rate;
 use eci_core::cloud::Cloud;
-use eci_core::cloud_resource::Limits;
+use eci_core::cloud_resource::{Kind as _, Limits};
 use eci_core::image_cache::ImageCacheKind;
 use kube::Client;
 use tokio::net::TcpListener;
@@ -98,7 +98,11 @@ pub async fn run(config: Config, signal: impl Future<Output = ()>) -> Result<(),
         reads: (READ_RETRIES + 2) * (LONGEST_WAIT + config.request_timeout),
         writes: config.request_timeout + Duration::from_secs(1),
     };
-    let cloud = Metered::new(cloud(&config)?, limits, clock, Arc::clone(&metrics));
+    let client_of_cloud = cloud(&config)?;
+    let waits = client_of_cloud.waits();
+    metrics.follow_waits(move || waits.each());
+    metrics.workers(config.workers);
+    let cloud = Metered::new(client_of_cloud, limits, clock, Arc::clone(&metrics));
 
     let listen = |error| RunError::Listen { address: config.listen_address, error };
     let listener = TcpListener::bind(config.listen_address).await.map_err(listen)?;
@@ -208,6 +212,8 @@ fn image_caches<C: Cloud>(
     };
     let readers: Vec<_> = namespaces.into_iter().map(|ns| (ns, Arc::new(Nudges::default()))).collect();
     let observer = Arc::new(Observer::<ImageCacheKind>::new(cluster.clone(), clock, readers.clone()));
+    let listed = Arc::clone(&observer);
+    metrics.follow_list(ImageCacheKind::NOUN, move || listed.facts());
     let settings = Settings {
         cluster,
         region: config.region.clone(),

@@ -50,7 +50,7 @@ pub enum Action {
     DescribeSpotAdvice,
 }
 
-/// Names of the actions of ECI: what a RAM policy of the operator has to allow, each as `eci:<name>`.
+/// Names of the actions of ECI; [`crate::ram`] says which of them the operator needs.
 pub const ACTIONS: [&str; Action::OF_ECI.len()] = names(Action::OF_ECI);
 
 /// Names of the actions that price advice uses: what a RAM policy of its users has to allow, each as `ecs:<name>`.

@@ -25,7 +25,7 @@ use crate::credentials::{Credentials, CredentialsProvider};
 use crate::encode::{self, Params};
 use crate::endpoint::Endpoint;
 use crate::meaning::{self, NO_NEED_UPDATE};
-use crate::pace::{LONGEST_HOLD, Pace};
+use crate::pace::{LONGEST_HOLD, Pace, Waits};
 use crate::scrub::Scrub;
 use crate::sign::{self, EMPTY_SHA256, ParameterNames};
 use crate::transport::{Reply, SendError, Transport};
@@ -59,6 +59,7 @@ pub struct Client {
     parameter_names: ParameterNames,
     /// One for each action, so that lists cannot starve creates and deletes.
     paces: [Mutex<Pace>; Action::ALL.len()],
+    waits: Waits,
     connect_timeout: Duration,
     request_timeout: Duration,
     transport: Transport,
@@ -86,6 +87,7 @@ impl Client {
         let pace = |action: Action| Pace::new(if action.is_read() { config.reads } else { config.writes });
         Ok(Self {
             paces: Action::ALL.map(|action| Mutex::new(pace(action))),
+            waits: Waits::default(),
             transport: Transport::new(endpoint, config.connect_timeout),
             connect_timeout: config.connect_timeout,
             request_timeout: config.request_timeout,
@@ -105,6 +107,11 @@ impl Client {
     /// Where calls go.
     pub fn endpoint(&self) -> &Endpoint {
         self.transport.endpoint()
+    }
+
+    /// How long calls have waited for their turn.
+    pub fn waits(&self) -> Waits {
+        self.waits.clone()
     }
 
     /// Calls an action. What was certainly not sent is tried once more, a read of unknown outcome [`READ_RETRIES`]
@@ -209,6 +216,7 @@ impl Client {
         match self.with_pace(action, |pace| pace.take(now, longest)) {
             Ok(Duration::ZERO) => Ok(()),
             Ok(wait) => {
+                self.waits.add(action, wait);
                 tokio::time::sleep(wait).await;
                 Ok(())
             }

@@ -19,6 +19,7 @@ pub mod endpoint;
 mod lenient;
 pub mod meaning;
 pub mod pace;
+pub mod ram;
 pub mod request;
 mod scrub;
 pub mod sign;

@@ -1,7 +1,11 @@
 //! How often an action may be called: arithmetic on a monotonic clock, nothing else.
 
 use std::num::NonZeroU16;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+use crate::action::Action;
 
 /// Longest gap between two calls that throttling can lead to.
 pub const SLOWEST: Duration = Duration::from_secs(8);
@@ -78,6 +82,23 @@ impl Pace {
     }
 }
 
+/// How long calls of each action have waited for their turn since the client was made. Copies agree.
+#[derive(Clone, Debug, Default)]
+pub struct Waits(Arc<[AtomicU64; Action::ALL.len()]>);
+
+impl Waits {
+    pub(crate) fn add(&self, action: Action, wait: Duration) {
+        let micros = u64::try_from(wait.as_micros()).unwrap_or(u64::MAX);
+        self.0[action as usize].fetch_add(micros, Ordering::Relaxed);
+    }
+
+    /// Each action with its sum.
+    pub fn each(&self) -> Vec<(&'static str, Duration)> {
+        let sum = |action: Action| Duration::from_micros(self.0[action as usize].load(Ordering::Relaxed));
+        Action::ALL.into_iter().map(|action| (action.name(), sum(action))).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -104,6 +125,15 @@ mod tests {
         assert_eq!(Rate::of_writes(NonZeroU16::new(2).unwrap()), Rate::WRITES);
         let many = Rate::of_writes(NonZeroU16::new(50).unwrap());
         assert_eq!(many, Rate { interval: millis(20), burst: 50 });
+    }
+
+    #[test]
+    fn waits_add_up_for_each_action_on_its_own() {
+        let waits = Waits::default();
+        waits.clone().add(Action::CreateImageCache, millis(1_500));
+        waits.add(Action::CreateImageCache, millis(250));
+        let sum = |name| waits.each().into_iter().find(|(action, _)| *action == name).unwrap().1;
+        assert_eq!((sum("CreateImageCache"), sum("DeleteImageCache")), (millis(1_750), millis(0)));
     }
 
     #[test]

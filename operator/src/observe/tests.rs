@@ -201,6 +201,7 @@ fn the_next_list_is_due_sooner_when_asked_for_and_later_after_failures() {
         error,
         ended: Some(Mono(second(100))),
         failures,
+        pages: 0,
         suspect: false,
     };
     let due = |s: &Sighting<_>, asked, busy| s.due(asked, busy, &INTERVALS, Mono(second(100)));

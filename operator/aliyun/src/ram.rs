@@ -1,0 +1,84 @@
+//! What the RAM identity of the operator has to be allowed, made from the actions that it calls.
+
+use serde_json::{Value, json};
+
+use crate::action::Action;
+
+/// What needs an action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Feature {
+    /// Image caches: their life.
+    ImageCaches,
+    /// The tags that say whose an image cache is. A group of its own, since the vendor does not document on which
+    /// resources these two actions are judged.
+    Tags,
+}
+
+impl Feature {
+    /// Every feature, in the order of the policy.
+    pub const ALL: [Self; 2] = [Self::ImageCaches, Self::Tags];
+
+    /// The resources of its actions in a region, in all accounts: the policy belongs to one anyway.
+    fn resource(self, region: &str) -> String {
+        match self {
+            Self::ImageCaches => format!("acs:eci:{region}:*:imagecache/*"),
+            Self::Tags => format!("acs:eci:{region}:*:*"),
+        }
+    }
+}
+
+impl Action {
+    /// What the operator needs the action for; `None` when it does not call it.
+    pub const fn feature(self) -> Option<Feature> {
+        match self {
+            Self::CreateImageCache
+            | Self::DescribeImageCaches
+            | Self::UpdateImageCache
+            | Self::DeleteImageCache => Some(Feature::ImageCaches),
+            Self::TagResources | Self::UntagResources => Some(Feature::Tags),
+            Self::ListUsage | Self::DescribeSpotPriceHistory | Self::DescribeSpotAdvice => None,
+        }
+    }
+}
+
+/// The policy document that allows what the operator does in `region` (all when absent), and nothing else.
+///
+/// The first cache of an account also needs somebody who may create the service-linked role of ECI. That is not the
+/// operator's business, and so not in its policy.
+pub fn policy(region: Option<&str>) -> Value {
+    let region = region.unwrap_or("*");
+    let statements: Vec<Value> = Feature::ALL
+        .into_iter()
+        .map(|feature| {
+            let actions: Vec<String> = Action::ALL
+                .into_iter()
+                .filter(|action| action.feature() == Some(feature))
+                .map(|action| format!("{}:{}", action.service().name(), action.name()))
+                .collect();
+            json!({ "Effect": "Allow", "Action": actions, "Resource": feature.resource(region) })
+        })
+        .collect();
+    json!({ "Version": "1", "Statement": statements })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_action_that_is_called_is_allowed_once_and_no_other() {
+        let policy = policy(Some("cn-hangzhou"));
+        let mut allowed: Vec<&str> = Vec::new();
+        for statement in policy["Statement"].as_array().unwrap() {
+            assert!(statement["Resource"].as_str().unwrap().starts_with("acs:eci:cn-hangzhou:*:"));
+            allowed.extend(statement["Action"].as_array().unwrap().iter().map(|a| a.as_str().unwrap()));
+        }
+        let called = Action::ALL.into_iter().filter(|action| action.feature().is_some());
+        let mut called: Vec<String> =
+            called.map(|action| format!("{}:{}", action.service().name(), action.name())).collect();
+        called.sort();
+        allowed.sort_unstable();
+        assert_eq!(allowed, called);
+        assert!(!allowed.iter().any(|action| action.contains('*')), "{allowed:?}");
+    }
+}
