@@ -17,9 +17,16 @@ use jiff::Timestamp;
 use super::{Attempt, Budget};
 use crate::time::Mono;
 
-/// Most evictions under way on one budget: each is a compare-and-swap on its status, and from about 16 on the server
-/// spends its time on retries of 500 ms.
+/// Most evictions under way on one budget.
 pub const PER_BUDGET: usize = 8;
+/// One more eviction at once for so many slots. Each is a compare-and-swap on the status of the budget, and whoever loses
+/// it sleeps 500 ms in the server: one after the other, each sent when the one before is seen in the status, is faster
+/// until there are many.
+const SLOTS_FOR_ONE_MORE: usize = 4;
+/// Others do not wait longer than this for an eviction that is under way.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// An eviction that takes so long has lost a compare-and-swap.
+const SLOW: Duration = Duration::from_millis(450);
 /// How long a booking outlives its answer when nothing confirms it.
 pub const SETTLE: Duration = Duration::from_secs(2);
 /// Longest wait for a newer version of a budget after a refusal that its known version does not explain.
@@ -84,6 +91,7 @@ struct Charge {
     entry: Option<Timestamp>,
     /// The version of the budget when it was sent.
     version: u64,
+    sent: Mono,
     /// When it was answered with anything but a refusal.
     settled: Option<Mono>,
 }
@@ -189,6 +197,13 @@ impl Broker {
         self.charges.values().filter(|charge| charge.settled.is_none()).count()
     }
 
+    /// Those that were sent a moment ago.
+    fn fast(&self, now: Mono) -> impl Iterator<Item = &Charge> {
+        self.charges
+            .values()
+            .filter(move |charge| charge.settled.is_none() && now.since(charge.sent) < PATIENCE)
+    }
+
     /// What is left of the budget by our count.
     fn left(&self) -> usize {
         if !self.budget.is_processed() {
@@ -199,15 +214,24 @@ impl Broker {
 
     /// How many evictions may be sent now.
     pub(super) fn room(&self, now: Mono) -> usize {
-        self.left().min(self.gate.room(now, self.under_way(), self.cap))
+        let (left, under_way) = (self.left(), self.under_way());
+        if self.gate.is_shut() {
+            return left.min(self.gate.room(now, under_way, 1));
+        }
+        let at_once = (left + under_way).div_ceil(SLOTS_FOR_ONE_MORE).min(self.cap);
+        left.min(at_once.saturating_sub(self.fast(now).count())).min(self.most.saturating_sub(under_way))
     }
 
     /// When something may change without any event.
-    pub(super) fn wake(&self) -> Option<Mono> {
+    pub(super) fn wake(&self, now: Mono) -> Option<Mono> {
         let settle =
             self.charges.values().filter_map(|charge| charge.settled).min().map(|at| at.plus(SETTLE));
-        let retry = self.gate.retry().filter(|_| self.left() > 0 && self.under_way() == 0);
-        settle.into_iter().chain(retry).min()
+        if self.left() == 0 {
+            return settle;
+        }
+        let retry = self.gate.retry().filter(|when| *when > now);
+        let slow = self.fast(now).map(|charge| charge.sent.plus(PATIENCE)).min();
+        settle.into_iter().chain(retry).chain(slow).min()
     }
 
     /// Why there is no room.
@@ -237,21 +261,25 @@ impl Broker {
     }
 
     /// An eviction of the pod of that name is sent.
-    pub(super) fn book(&mut self, attempt: Attempt, pod: &Arc<str>) {
+    pub(super) fn book(&mut self, attempt: Attempt, pod: &Arc<str>, sent: Mono) {
         let entry = self.budget.disrupted.get(&**pod).copied();
-        let charge = Charge { pod: Arc::clone(pod), entry, version: self.budget.version, settled: None };
+        let charge =
+            Charge { pod: Arc::clone(pod), entry, version: self.budget.version, sent, settled: None };
         self.charges.insert(attempt, charge);
     }
 
-    /// It was accepted, or nobody knows.
-    pub(super) fn settle(&mut self, attempt: Attempt, now: Mono, accepted: bool) {
+    /// It was accepted after that time.
+    pub(super) fn accepted(&mut self, attempt: Attempt, now: Mono, took: Duration) {
+        self.settle(attempt, now);
+        self.cap = if took >= SLOW { (self.cap / 2).max(1) } else { (self.cap + 1).min(self.most) };
+        self.gate.open();
+        self.said = Said::Nothing;
+    }
+
+    /// Nobody knows whether the budget was charged.
+    pub(super) fn settle(&mut self, attempt: Attempt, now: Mono) {
         if let Some(charge) = self.charges.get_mut(&attempt) {
             charge.settled = Some(now);
-        }
-        if accepted {
-            self.cap = (self.cap + 1).min(self.most);
-            self.gate.open();
-            self.said = Said::Nothing;
         }
     }
 
@@ -275,7 +303,7 @@ impl Broker {
 
     /// It went to an earlier pod of that name, and used up a slot.
     pub(super) fn went_stale(&mut self, attempt: Attempt, now: Mono, pod: &Arc<str>) {
-        self.settle(attempt, now, false);
+        self.settle(attempt, now);
         if self.stale.len() < STALE_LIMIT {
             self.stale.push((Arc::clone(pod), now.plus(STALE_HOLD)));
         }

@@ -43,7 +43,9 @@ mod selector;
 pub mod why;
 
 pub use budget::{PER_BUDGET, SAFETY, SETTLE, STALE_HOLD};
-pub use engine::{BLOCKED_LIMIT, Counts, EVENT_LIMIT, Engine, SAY_AFTER, Settings, URGENT, WORKLOAD_LIMIT};
+pub use engine::{
+    BLOCKED_LIMIT, Counts, EVENT_LIMIT, Engine, GATHER, SAY_AFTER, Settings, URGENT, WORKLOAD_LIMIT,
+};
 pub use event::{Attempt, Effect, Ended, Event, Order, Report, Standing, Step};
 pub use facts::{
     Budget, BudgetRef, Deletion, Expired, Labels, OnDeadline, Owner, Phase, Pod, PodRef, Promise,

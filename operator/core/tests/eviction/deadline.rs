@@ -13,8 +13,12 @@ fn who_is_too_late_for_all_of_its_grace_goes_after_those_who_are_not() {
     (hopeless.grace, long.grace) = (600, 60);
     let all = [hopeless, long, short];
     let mut scene = Scene::with(&all, &[budget(2, 3, 3)]);
-    let effects = scene.notice(&all, 0);
-    assert_eq!(names(&evictions(&effects)), ["b", "c"]);
+    scene.notice(&all, 0);
+    let effects = scene.wait(200);
+    let [first] = evictions(&effects)[..] else { panic!("{effects:?}") };
+    assert_eq!(names(&[first]), ["b"]);
+    let effects = scene.answer(first.attempt, Answer::Accepted);
+    assert_eq!(names(&evictions(&effects)), ["c"]);
 }
 
 #[test]

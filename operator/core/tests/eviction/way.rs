@@ -28,7 +28,8 @@ fn a_pod_with_a_notice_is_evicted_with_its_uid_and_its_grace() {
 fn a_budget_lets_as_many_go_as_it_allows_and_the_next_when_it_opens() {
     let all = pods(4);
     let mut scene = Scene::with(&all, &[budget(1, 4, 4)]);
-    let effects = scene.notice(&all, 0);
+    assert_eq!(scene.notice(&all, 0), []);
+    let effects = scene.wait(200);
     let [first] = evictions(&effects)[..] else { panic!("{effects:?}") };
     // The status that contains it, before the answer.
     let mut charged = budget(0, 4, 4);

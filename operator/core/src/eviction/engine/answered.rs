@@ -102,10 +102,10 @@ impl Engine {
     fn tell_broker(&mut self, attempt: Attempt, flight: &Flight, answer: &Answer, at: At) {
         let Some(broker) = flight.broker.as_ref().and_then(|id| self.brokers.get_mut(id)) else { return };
         match answer {
-            Answer::Accepted => broker.settle(attempt, at.mono, true),
+            Answer::Accepted => broker.accepted(attempt, at.mono, at.mono.since(flight.sent)),
             // A server that failed may have charged the budget before.
             Answer::Unknown | Answer::ServerFailed(_) | Answer::PodChanged => {
-                broker.settle(attempt, at.mono, false);
+                broker.settle(attempt, at.mono);
             }
             Answer::StaleUid => broker.went_stale(attempt, at.mono, &flight.name),
             Answer::BudgetExhausted(_) => broker.refused(attempt, at.mono, Said::Nothing),

@@ -8,7 +8,7 @@ use super::super::notice::{self, About, NotEligible, Notice, NoticeSource, SpotE
 use super::super::outcome::Outcome;
 use super::super::why::Why;
 use super::super::{Budget, BudgetRef, Event, Pod, PodRef, Report};
-use super::state::{Batch, BatchKey, Case, Known};
+use super::state::{Batch, BatchKey, Case, Flight, Known};
 use super::{At, EVENT_LIMIT, Engine, WORKLOAD_LIMIT};
 use crate::time::ago;
 
@@ -42,6 +42,9 @@ impl Engine {
 
     fn saw_pod(&mut self, pod: Pod, at: At) {
         let uid = Arc::clone(&pod.id.uid);
+        if self.gone.contains(&uid) {
+            return;
+        }
         let listing = self.pod_listing;
         if let Some(known) = self.pods.get_mut(&uid) {
             known.listing = listing;
@@ -135,14 +138,8 @@ impl Engine {
     }
 
     fn saw_event(&mut self, event: SpotEvent, at: At) {
-        if !self.heard_set.insert(Arc::clone(&event.uid)) {
+        if !self.heard.insert(Arc::clone(&event.uid)) {
             return;
-        }
-        self.heard.push_back(Arc::clone(&event.uid));
-        if self.heard.len() > EVENT_LIMIT
-            && let Some(oldest) = self.heard.pop_front()
-        {
-            self.heard_set.remove(&oldest);
         }
         let heard = notice::from_event(&event, &self.settings.policy, at.wall);
         let uid = Arc::clone(&event.pod.uid);
@@ -205,6 +202,7 @@ impl Engine {
         let case = Case {
             notice,
             due,
+            noticed: at.mono,
             budgets: Vec::new(),
             flight: None,
             done: None,
@@ -236,11 +234,13 @@ impl Engine {
             self.last_batch += 1;
             of_this(self.last_batch)
         });
+        let broker = budget.as_ref().and_then(|id| self.brokers.get(id));
+        let allowed = broker.map_or(0, |broker| usize::try_from(broker.budget.allowed).unwrap_or(0));
         let batch = self.batches.entry(key.clone()).or_insert(Batch {
             first: at.mono,
             last: at.mono,
             due,
-            allowed: 0,
+            allowed,
             noticed: 0,
             open: 0,
             saved: 0,
@@ -264,6 +264,7 @@ impl Engine {
 
     pub(super) fn pod_gone(&mut self, uid: &Arc<str>, at: At) {
         self.hearsay.remove(uid);
+        self.gone.insert(Arc::clone(uid));
         if !self.pods.contains_key(uid) {
             return;
         }
@@ -305,7 +306,12 @@ impl Engine {
         let id = budget.id.clone();
         let changed = match self.brokers.get_mut(&id) {
             None => {
-                let broker = Broker::new(budget, self.settings.per_budget.max(1), self.budget_listing);
+                let mut broker = Broker::new(budget, self.settings.per_budget.max(1), self.budget_listing);
+                // What was sent while another budget had that name can be charged to this one.
+                let ours = |flight: &&Flight| !flight.given_up && flight.broker.as_ref() == Some(&id);
+                for (attempt, flight) in self.flights.iter().filter(|(_, flight)| ours(flight)) {
+                    broker.book(*attempt, &flight.name, flight.sent);
+                }
                 self.brokers.insert(id.clone(), broker);
                 true
             }

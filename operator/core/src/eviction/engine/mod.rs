@@ -6,15 +6,15 @@ mod schedule;
 mod speak;
 mod state;
 
-pub use schedule::URGENT;
+pub use schedule::{GATHER, URGENT};
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use self::state::{Batch, BatchKey, Case, Flight, Known};
+use self::state::{Batch, BatchKey, Case, Flight, Known, Recent};
 use super::budget::{Broker, Gate, PER_BUDGET};
 use super::forecast::Starts;
 use super::grace::{Millis, millis};
@@ -23,7 +23,7 @@ use super::pace::Bucket;
 use super::{Attempt, BudgetRef, Effect, Event, Owner, Report, Standing, Step};
 use crate::time::{Mono, Now};
 
-/// Most events of the vendor that wait for their pod, and most that are remembered as seen.
+/// Most events of the vendor that wait for their pod, and most UIDs that are remembered as dealt with.
 pub const EVENT_LIMIT: usize = 4_096;
 /// Most workloads whose start times are kept.
 pub const WORKLOAD_LIMIT: usize = 4_096;
@@ -53,8 +53,8 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             policy: Policy::default(),
-            per_second: 50,
-            burst: 100,
+            per_second: 100,
+            burst: 200,
             in_flight: 64,
             per_budget: PER_BUDGET,
             answer_limit: Duration::from_secs(40),
@@ -115,9 +115,10 @@ pub struct Engine {
     starts: BTreeMap<(Arc<str>, Owner), Starts>,
     /// Events whose pod has not been seen, by its UID.
     hearsay: BTreeMap<Arc<str>, (SpotEvent, Timestamp, Mono)>,
-    /// UIDs of events that were dealt with, oldest first.
-    heard: VecDeque<Arc<str>>,
-    heard_set: BTreeSet<Arc<str>>,
+    /// UIDs of events that were dealt with.
+    heard: Recent,
+    /// UIDs of pods that are gone: what comes late about them is history.
+    gone: Recent,
     pods_synced: bool,
     budgets_synced: bool,
     pod_listing: u64,
@@ -149,8 +150,8 @@ impl Engine {
             batches: BTreeMap::new(),
             starts: BTreeMap::new(),
             hearsay: BTreeMap::new(),
-            heard: VecDeque::new(),
-            heard_set: BTreeSet::new(),
+            heard: Recent::default(),
+            gone: Recent::default(),
             pods_synced: false,
             budgets_synced: false,
             pod_listing: 0,

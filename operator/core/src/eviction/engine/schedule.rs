@@ -22,6 +22,10 @@ use crate::time::Mono;
 /// Whoever has to start within this time does not wait for the turn of its namespace.
 pub const URGENT: Duration = Duration::from_secs(10);
 
+/// How long a notice waits for those that come with it before it takes a slot of a budget: they come one by one, and
+/// the order counts.
+pub const GATHER: Duration = Duration::from_millis(200);
+
 /// What can be done for a pod now.
 enum Verdict {
     /// Nothing.
@@ -199,6 +203,10 @@ impl Engine {
         if !pod.ready && broker.budget.lets_unready_go() {
             return Verdict::Go(None);
         }
+        let gathered = case.noticed.plus(GATHER);
+        if at.mono < gathered {
+            return Verdict::Later(Why::WaitingForTurn, Some(budget.clone()), gathered);
+        }
         if broker.room(at.mono) > 0 {
             return Verdict::Go(Some(budget.clone()));
         }
@@ -212,7 +220,7 @@ impl Engine {
             Closed::Contended => Why::BudgetContended,
             Closed::Busy => Why::WaitingForTurn,
         };
-        match broker.wake() {
+        match broker.wake(at.mono) {
             Some(when) => Verdict::Later(why, Some(budget.clone()), when),
             None => Verdict::Rest(why, Some(budget.clone())),
         }
@@ -273,7 +281,7 @@ impl Engine {
     fn try_evict(&mut self, candidate: &Candidate, namespace: &Arc<str>, at: At, wake: &mut Wake) -> Tried {
         let broker = candidate.broker.as_ref().and_then(|id| self.brokers.get(id));
         if let Some(broker) = broker.filter(|broker| broker.room(at.mono) == 0) {
-            wake.maybe(broker.wake());
+            wake.maybe(broker.wake(at.mono));
             return Tried::NotNow;
         }
         if !self.has_room(namespace, at) {
@@ -303,7 +311,7 @@ impl Engine {
         case.flight = Some(attempt);
         case.attempts = case.attempts.saturating_add(1);
         if let Some(broker) = candidate.broker.as_ref().and_then(|id| self.brokers.get_mut(id)) {
-            broker.book(attempt, &pod.id.name);
+            broker.book(attempt, &pod.id.name, at.mono);
         }
         let flight = Flight {
             uid: Arc::clone(&candidate.uid),

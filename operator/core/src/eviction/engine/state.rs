@@ -1,5 +1,6 @@
 //! What the engine remembers.
 
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -76,6 +77,8 @@ pub(in super::super) struct Case {
     pub(super) notice: Notice,
     /// The deadline on the clock of the process.
     pub(super) due: Millis,
+    /// When the notice was first seen.
+    pub(super) noticed: Mono,
     /// The budgets that select it.
     pub(super) budgets: Vec<BudgetRef>,
     /// The request under way.
@@ -134,4 +137,31 @@ pub(in super::super) struct Batch {
     /// The time left when it began, in milliseconds.
     pub(super) left: Millis,
     pub(super) forecast: Option<Forecast>,
+}
+
+/// The last [`EVENT_LIMIT`](super::EVENT_LIMIT) UIDs of something.
+#[derive(Clone, Debug, Default)]
+pub(in super::super) struct Recent {
+    order: VecDeque<Arc<str>>,
+    all: BTreeSet<Arc<str>>,
+}
+
+impl Recent {
+    pub(super) fn contains(&self, uid: &str) -> bool {
+        self.all.contains(uid)
+    }
+
+    /// Whether it is new.
+    pub(super) fn insert(&mut self, uid: Arc<str>) -> bool {
+        if !self.all.insert(Arc::clone(&uid)) {
+            return false;
+        }
+        self.order.push_back(uid);
+        if self.order.len() > super::EVENT_LIMIT
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.all.remove(&oldest);
+        }
+        true
+    }
 }
