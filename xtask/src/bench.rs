@@ -5,6 +5,7 @@ use std::process::{ExitCode, Stdio};
 use anyhow::{Context, bail};
 use clap::Subcommand;
 
+use crate::eviction::EvictionArgs;
 use crate::reconcile::ReconcileArgs;
 use crate::{cargo, e2e, now};
 
@@ -28,13 +29,22 @@ pub(crate) enum Bench {
     /// when it is refused a request; never for a time. The operator sends the cloud 2 changes a second: 200 caches take
     /// about 10 minutes.
     Reconcile(ReconcileArgs),
+
+    /// Reclaims side by side: the operator, kubectl drain and two other projects' evictors
+    ///
+    /// Each row is a control plane of its own: pods on one simulated virtual node, replacements on another, an observer
+    /// who says what was evicted when, and the API server's audit log for the requests. Builds the peers with Go when
+    /// they are not built yet. Prints a table, writes target/bench/eviction.json and plots beside it, and fails when
+    /// the operator evicted a pod that was not announced or one below a floor; never for a time. A row takes one to
+    /// four minutes. Figures are only worth noting from an idle machine.
+    Eviction(EvictionArgs),
 }
 
 pub(crate) fn run(bench: &Bench) -> anyhow::Result<ExitCode> {
     match bench {
         Bench::Model { seeds } => model(*seeds).map(|()| ExitCode::SUCCESS),
         // Already checked: handed on as typed.
-        Bench::Reconcile(_) => e2e("bench", true, 2),
+        Bench::Reconcile(_) | Bench::Eviction(_) => e2e("bench", true, 2),
     }
 }
 

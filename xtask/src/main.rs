@@ -5,6 +5,7 @@ mod arrows;
 mod bed;
 mod bench;
 mod demo;
+mod eviction;
 mod reconcile;
 mod tiers;
 

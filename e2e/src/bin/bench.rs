@@ -9,21 +9,42 @@ use eci_e2e::bench;
 #[path = "../../../xtask/src/reconcile.rs"]
 mod args;
 
+#[path = "../../../xtask/src/eviction.rs"]
+mod eviction;
+
 #[derive(clap::Parser)]
 #[command(bin_name = "cargo xtask bench")]
 enum Cli {
     Reconcile(args::ReconcileArgs),
+    Eviction(eviction::EvictionArgs),
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Cli::Reconcile(args) = Cli::parse();
-    match bench::reconcile(args.caches).await {
+    let result = match Cli::parse() {
+        Cli::Reconcile(args) => bench::reconcile(args.caches).await,
+        Cli::Eviction(args) => bench::eviction::run(&args.into()).await,
+    };
+    match result {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+impl From<eviction::EvictionArgs> for bench::eviction::Options {
+    fn from(args: eviction::EvictionArgs) -> Self {
+        use eviction::ControllerManager;
+        Self {
+            scenarios: args.scenarios,
+            contenders: args.contenders,
+            at_default: args.controller_manager != ControllerManager::Raised,
+            at_raised: args.controller_manager != ControllerManager::Default,
+            runs: args.runs,
+            limit: args.limit,
         }
     }
 }

@@ -52,6 +52,8 @@ pub struct Workload {
     pub virtual_only: bool,
     /// More annotations of the pods.
     pub annotations: BTreeMap<String, String>,
+    /// More labels of the pods.
+    pub labels: BTreeMap<String, String>,
 }
 
 impl Workload {
@@ -66,6 +68,7 @@ impl Workload {
             release: Release::Ours,
             virtual_only: true,
             annotations: BTreeMap::new(),
+            labels: BTreeMap::new(),
         }
     }
 
@@ -116,8 +119,10 @@ impl Workload {
             annotate((START_AFTER, &format!("{}ms", self.start_after.as_millis())));
         }
         let node_selector = if self.virtual_only { json!({ (ACK_LABEL.0): ACK_LABEL.1 }) } else { json!({}) };
+        let mut labels = self.labels.clone();
+        labels.insert("app".to_owned(), self.name.clone());
         json!({
-            "metadata": { "labels": { "app": self.name }, "annotations": annotations },
+            "metadata": { "labels": labels, "annotations": annotations },
             "spec": {
                 "terminationGracePeriodSeconds": self.grace_seconds,
                 "nodeSelector": node_selector,

@@ -1,0 +1,128 @@
+//! Reclaims side by side: the operator and what else drains a node, on the same control plane.
+//!
+//! Every row is a control plane of its own, on which a scenario's pods are Ready on one virtual node and another one
+//! takes what replaces them. The observer says what was evicted when, the audit log who asked how often.
+
+mod contender;
+mod plot;
+mod report;
+mod run;
+mod scenario;
+mod stage;
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+
+use contender::Contender;
+use run::Row;
+use scenario::{Pace, SCENARIOS, Scenario};
+
+/// What is to be run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Identifiers of scenarios; none are all but the largest.
+    pub scenarios: Vec<String>,
+    /// Identifiers of contenders; none are all.
+    pub contenders: Vec<String>,
+    /// With kube-controller-manager's own pace.
+    pub at_default: bool,
+    /// With a raised one.
+    pub at_raised: bool,
+    /// How often each.
+    pub runs: u32,
+    /// From notice to release, seconds.
+    pub limit: u32,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Report<'a> {
+    /// From notice to release, seconds.
+    limit: u32,
+    /// Whether the programs were built without optimization.
+    debug_build: bool,
+    rows: &'a [Row],
+}
+
+/// Left out unless it is asked for: it takes many minutes to set up at 20 requests a second.
+const LARGEST: &str = "B14";
+
+/// Measures, prints a table after each scenario and writes `target/bench/eviction.json` and plots beside it; whether
+/// no pod was evicted that was not announced, and none below a floor, by the operator.
+pub async fn run(options: &Options) -> Result<bool> {
+    let scenarios = chosen(options)?;
+    let contenders = contenders(options)?;
+    let paces = [(options.at_default, Pace::DEFAULT), (options.at_raised, Pace::RAISED)];
+    let paces: Vec<Pace> = paces.into_iter().filter_map(|(wanted, pace)| wanted.then_some(pace)).collect();
+    if cfg!(debug_assertions) {
+        println!("Built without optimization: figures are not for the record.");
+    }
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench");
+    fs::create_dir_all(&dir).context("cannot make target/bench")?;
+    let mut rows = Vec::new();
+    for scenario in scenarios {
+        for pace in &paces {
+            for contender in &contenders {
+                if !takes_part(scenario, *contender) {
+                    continue;
+                }
+                for _ in 0..options.runs {
+                    let row = run::run(scenario, *contender, *pace, options.limit).await;
+                    let row = row.with_context(|| format!("{} with {}", scenario.id, contender.name()))?;
+                    println!("{}", report::line(&row));
+                    rows.push(row);
+                }
+            }
+            let these: Vec<&Row> =
+                rows.iter().filter(|r| r.scenario == scenario.id && r.controller_qps == pace.qps).collect();
+            let file = dir.join(format!("eviction-{}-{}.svg", scenario.id, pace.qps));
+            fs::write(&file, plot::svg(&these, options.limit)).context("cannot write a plot")?;
+        }
+        let report = Report { limit: options.limit, debug_build: cfg!(debug_assertions), rows: &rows };
+        let text = serde_json::to_string_pretty(&report)?;
+        fs::write(dir.join("eviction.json"), text).context("cannot write target/bench/eviction.json")?;
+    }
+    println!("\n{}", report::table(&rows));
+    println!("written to target/bench/eviction.json, plots beside it");
+    let ours = rows.iter().filter(|row| row.contender == Contender::Ours.id());
+    let broken: Vec<String> = ours.flat_map(Row::broken).collect();
+    for broken in &broken {
+        println!("FAILED: {broken}");
+    }
+    Ok(broken.is_empty())
+}
+
+/// A drain has one beginning and nobody to restart.
+fn takes_part(scenario: &Scenario, contender: Contender) -> bool {
+    contender == Contender::Ours || (scenario.waves == 1 && scenario.trouble == scenario::Trouble::None)
+}
+
+fn chosen(options: &Options) -> Result<Vec<&'static Scenario>> {
+    if options.scenarios.is_empty() {
+        return Ok(SCENARIOS.iter().filter(|scenario| scenario.id != LARGEST).collect());
+    }
+    let find = |id: &String| {
+        let found = SCENARIOS.iter().find(|scenario| scenario.id.eq_ignore_ascii_case(id));
+        found.with_context(|| {
+            let ids: Vec<&str> = SCENARIOS.iter().map(|scenario| scenario.id).collect();
+            format!("there is no scenario {id:?}, only {}", ids.join(", "))
+        })
+    };
+    options.scenarios.iter().map(find).collect()
+}
+
+fn contenders(options: &Options) -> Result<Vec<Contender>> {
+    if options.contenders.is_empty() {
+        return Ok(Contender::ALL.to_vec());
+    }
+    let find = |id: &String| {
+        let found = Contender::ALL.into_iter().find(|contender| contender.id() == id);
+        found.with_context(|| {
+            format!("there is no contender {id:?}, only {}", Contender::ALL.map(Contender::id).join(", "))
+        })
+    };
+    options.contenders.iter().map(find).collect()
+}

@@ -1,0 +1,193 @@
+//! One scenario with one contender.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use serde::Serialize;
+
+use super::contender::{Contender, Peerage};
+use super::scenario::{Pace, Scenario, Trouble};
+use super::stage::{Bed, DOOMED_NODE, NAMESPACE, Stage};
+use crate::eventually::eventually;
+use crate::observer::audit::{self, Tally};
+use crate::observer::{Figures, Observer};
+use crate::vendor::{Behaviour, Notice, PodRef, Vendor};
+
+/// How often is looked whether it is over.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How long the API server may take to write its log.
+const LOG_LIMIT: Duration = Duration::from_secs(10);
+
+/// What came of it.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Row {
+    pub(super) scenario: &'static str,
+    pub(super) name: &'static str,
+    pub(super) contender: &'static str,
+    /// Requests per second of a controller of the control plane.
+    pub(super) controller_qps: u32,
+    /// The best that could be reached, seconds and pods.
+    pub(super) bound_seconds: f64,
+    pub(super) bound_pods: u32,
+    #[serde(flatten)]
+    pub(super) figures: Figures,
+    /// Evicted with all of their grace before their instance went.
+    pub(super) graceful: usize,
+    /// When the last pod that could be was evicted, over the bound; None when it was not within the limit.
+    pub(super) ratio: Option<f64>,
+    /// All of the contender's requests but watches.
+    pub(super) requests: usize,
+    /// Answers to evictions, by status.
+    pub(super) answers: BTreeMap<u16, usize>,
+    /// How long answers to evictions took: median, 99th percentile, longest, milliseconds.
+    pub(super) latency_ms: Option<[f64; 3]>,
+    /// When each pod was evicted, seconds.
+    pub(super) evicted_at: Vec<f64>,
+    /// Of the machine when it began, over the last minute.
+    pub(super) load: f64,
+}
+
+impl Row {
+    /// What must not be, whatever the times are.
+    pub(super) fn broken(&self) -> Vec<String> {
+        let who = format!("{} {} at {} QPS", self.scenario, self.contender, self.controller_qps);
+        let mut broken = Vec::new();
+        if self.figures.wrong > 0 {
+            broken.push(format!("{who}: {} pods were evicted that were not announced", self.figures.wrong));
+        }
+        if self.figures.below_floor > 0 {
+            broken.push(format!("{who}: {} pods were evicted below a floor", self.figures.below_floor));
+        }
+        broken
+    }
+}
+
+/// Runs it; instances are released `limit` seconds after their notice.
+pub(super) async fn run(scenario: &Scenario, contender: Contender, pace: Pace, limit: u32) -> Result<Row> {
+    let Stage { mut bed, client, doomed } = Stage::set(scenario, contender, pace).await?;
+    // The server refuses connections of a client that is gone, but an idle one costs nothing.
+    drop(client);
+    let lead = Duration::from_secs(u64::from(limit));
+    let observer = Observer::start(bed.plane(), Some(NAMESPACE)).await?;
+    let mut vendor = Vendor::start(bed.plane(), Behaviour::QUIET).await?;
+    let mut peer = match contender {
+        Contender::Ours => None,
+        _ => Some(Peerage::prepare(contender, bed.plane(), DOOMED_NODE, NAMESPACE, lead).await?),
+    };
+    let busy = load();
+    let log = bed.plane().audit_log_path();
+    let mark = audit::mark(&log)?;
+    let pods: Vec<PodRef> = doomed.iter().map(|(pod, _)| pod.clone()).collect();
+    let size = pods.len().div_ceil(usize::try_from(scenario.waves)?);
+    let waves: Vec<&[PodRef]> = pods.chunks(size).collect();
+    let bound = scenario.bound(pace, limit);
+    let apart = Duration::from_secs(u64::from(scenario.apart_seconds));
+
+    observer.begin();
+    let begun = observer.elapsed();
+    if let Some(peer) = &mut peer {
+        peer.go().await?;
+    }
+    let (mut announced, mut released) = (0, 0);
+    let mut trouble = match scenario.trouble {
+        Trouble::None => None,
+        Trouble::Restart(seconds) => Some(Duration::from_secs(u64::from(seconds))),
+    };
+    loop {
+        let now = observer.elapsed().saturating_sub(begun);
+        if contender == Contender::Ours
+            && let Some(wave) = waves.get(announced)
+            && now >= wave_at(announced, apart)
+        {
+            vendor.announce(wave, Notice::Both).await?;
+            announced += 1;
+        }
+        if let (Bed::WithOperator(stack), Some(at)) = (&mut bed, trouble)
+            && now >= at
+        {
+            stack.kill_operator().await?;
+            stack.launch_operator().await?;
+            trouble = None;
+        }
+        // A drain knows no notices: its pods go at the deadline of the first.
+        let due = if contender == Contender::Ours { wave_at(released, apart) + lead } else { lead };
+        if released < waves.len() && now >= due {
+            vendor.release(waves[released]).await?;
+            released += 1;
+        }
+        let verdict = observer.verdict(&pods);
+        if verdict.evicted.len() >= usize::try_from(bound.pods)? || released == waves.len() {
+            break;
+        }
+        bed.plane().check_alive()?;
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    if let Some(peer) = peer {
+        peer.stop().await?;
+    }
+    let verdict = observer.verdict(&pods);
+    let ledger = observer.ledger();
+    let graceful = doomed.iter().enumerate().filter(|(n, (pod, grace))| {
+        let wave = if contender == Contender::Ours { n / size } else { 0 };
+        let deadline = wave_at(wave, apart) + lead;
+        let grace = Duration::from_secs(u64::try_from(*grace).unwrap_or_default());
+        let evicted = ledger.seen(&pod.uid).and_then(|seen| seen.terminating_at);
+        evicted.is_some_and(|at| at.saturating_sub(begun) + grace <= deadline)
+    });
+    let graceful = graceful.count();
+    let tally = tally(&log, mark, &contender.user(), verdict.evicted.len()).await?;
+    let last = verdict.evicted.get(usize::try_from(bound.pods)?.saturating_sub(1));
+    if bound.pods == 0 {
+        bail!("nothing can be evicted within {limit} s");
+    }
+    let ms = |time: Duration| time.as_secs_f64() * 1e3;
+    Ok(Row {
+        scenario: scenario.id,
+        name: scenario.name,
+        contender: contender.id(),
+        controller_qps: pace.qps,
+        bound_seconds: bound.seconds,
+        bound_pods: bound.pods,
+        figures: verdict.figures(),
+        graceful,
+        // Where the bound is no time at all there is no ratio.
+        ratio: last.map(|last| last.as_secs_f64() / bound.seconds).filter(|ratio| ratio.is_finite()),
+        requests: tally.requests,
+        latency_ms: tally.latency.map(|times| times.map(ms)),
+        answers: tally.evictions,
+        evicted_at: verdict.evicted.iter().map(Duration::as_secs_f64).collect(),
+        load: busy,
+    })
+}
+
+fn wave_at(wave: usize, apart: Duration) -> Duration {
+    apart * u32::try_from(wave).unwrap_or(u32::MAX)
+}
+
+/// What the log says, once it has all evictions that were seen.
+async fn tally(log: &std::path::Path, mark: u64, user: &str, evicted: usize) -> Result<Tally> {
+    let mut last = Tally::default();
+    let complete = eventually("the audit log is complete", LOG_LIMIT, || {
+        let tally = audit::requests_since(log, mark, user).map(|requests| Tally::of(&requests));
+        let answer = match tally {
+            Ok(tally) => {
+                last = tally.clone();
+                if tally.accepted() >= evicted { Ok(tally) } else { Err("evictions are missing".to_owned()) }
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        std::future::ready(answer)
+    })
+    .await;
+    // Somebody else deleted some: the log is right.
+    Ok(complete.unwrap_or(last))
+}
+
+/// Of the machine, over the last minute.
+fn load() -> f64 {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or(f64::NAN)
+}
