@@ -8,6 +8,7 @@
 
 mod advise;
 mod drill;
+mod status;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::symlink;
@@ -25,7 +26,7 @@ const KEY: &str = "FAKE-ACCESS-KEY-ID";
 const SECRET: &str = "FAKE-ACCESS-KEY-SECRET";
 
 /// Longest that a command may take.
-const LIMIT: Duration = Duration::from_mins(1);
+const LIMIT: Duration = Duration::from_mins(5);
 
 /// What a command left behind.
 #[derive(Debug)]

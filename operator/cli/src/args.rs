@@ -22,6 +22,8 @@ pub struct Args {
 /// A command.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
+    /// Shows every ImageCache, DataCache and EciProfile with its state, and what is wrong with those that are not well.
+    Status(StatusArgs),
     /// Spot instances: prices and advice.
     #[command(subcommand)]
     Spot(SpotCommand),
@@ -95,12 +97,6 @@ pub struct DrillArgs {
     /// Workloads, such as web or deployment/web; default: all that are selected.
     #[arg(value_name = "WORKLOAD", value_parser = Choice::parse)]
     pub workloads: Vec<Choice>,
-    /// Namespace; default: that of the context.
-    #[arg(short, long)]
-    pub namespace: Option<String>,
-    /// Every namespace.
-    #[arg(short = 'A', long, conflicts_with = "namespace")]
-    pub all_namespaces: bool,
     /// Only pods with these labels, as kubectl takes them.
     #[arg(short = 'l', long)]
     pub selector: Option<String>,
@@ -116,15 +112,40 @@ pub struct DrillArgs {
     /// Seconds from the notice until an instance would be taken back.
     #[arg(long, default_value_t = 180, value_parser = clap::value_parser!(u16).range(5..=3600))]
     pub notice_seconds: u16,
+    /// Which cluster, and where in it.
+    #[command(flatten)]
+    pub kube: KubeArgs,
+    /// How the result looks.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+}
+
+/// Flags of `status`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct StatusArgs {
+    /// Which cluster, and where in it.
+    #[command(flatten)]
+    pub kube: KubeArgs,
+    /// How the result looks.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+}
+
+/// Which cluster, and where in it.
+#[derive(Clone, Debug, clap::Args)]
+pub struct KubeArgs {
+    /// Namespace; default: that of the context.
+    #[arg(short, long)]
+    pub namespace: Option<String>,
+    /// Every namespace.
+    #[arg(short = 'A', long, conflicts_with = "namespace")]
+    pub all_namespaces: bool,
     /// Context of the kubeconfig.
     #[arg(long)]
     pub context: Option<String>,
     /// Kubeconfig; default: as kubectl finds it.
     #[arg(long)]
     pub kubeconfig: Option<PathBuf>,
-    /// How the result looks.
-    #[arg(short, long, value_enum, default_value_t = Output::Table)]
-    pub output: Output,
 }
 
 /// Where the cloud is, and who asks.

@@ -29,6 +29,9 @@ pub enum Error {
         "{0}; look with `kubectl get pods --show-labels`, or choose with --namespace, --all-namespaces and --selector"
     )]
     NotFound(String),
+    /// A kind that the cluster has not.
+    #[error("the cluster does not know {0}; install the chart eci-operator-crds")]
+    NotInstalled(&'static str),
     /// More than can be done.
     #[error("too many {0}")]
     TooMany(String),

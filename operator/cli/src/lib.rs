@@ -1,4 +1,4 @@
-//! `kubectl eci`: what the market of the cloud advises, and what would become of spot pods, on the command line.
+//! `kubectl eci`: how our objects are, what the market of the cloud advises, and what would become of spot pods.
 //!
 //! A thin shell: it asks the cloud or the API server, lets `eci-core` decide, and prints. Every command has a table for people and JSON
 //! for programs.
@@ -8,8 +8,10 @@ pub mod args;
 mod cloud;
 mod drill;
 mod error;
+mod kubernetes;
 mod size;
 mod spot;
+mod status;
 mod table;
 
 use std::io::Write;
@@ -27,6 +29,7 @@ const PROGRAM: &str = "kubectl-eci";
 pub async fn run(args: Args, out: &mut impl Write) -> Result<(), Error> {
     let text = match args.command {
         Command::Spot(SpotCommand::Advise(args)) => spot::advise(&args).await?,
+        Command::Status(args) => status::status(&args).await?,
         Command::Drill(args) => drill::drill(&args).await?,
         Command::Completion { shell } => completion(shell),
     };

@@ -9,93 +9,49 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod as PodObject};
 use k8s_openapi::api::policy::v1::{Eviction, PodDisruptionBudget};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, Preconditions, Time};
-use k8s_openapi::serde::de::DeserializeOwned;
+use kube::Api;
 use kube::api::{ListParams, ObjectMeta, Patch, PatchParams, PostParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Api, Client, Config};
 use serde_json::{Value, json};
 
 use super::facts;
 use crate::args::DrillArgs;
 use crate::error::Error;
+use crate::kubernetes::{Kubernetes, list};
 
 /// Labels of virtual nodes: of ACK, and of self-managed clusters.
 const VIRTUAL_NODES: [&str; 2] = ["type=virtual-kubelet", "k8s.aliyun.com/vnode=true"];
-/// Objects on one page of a list.
-const PAGE: u32 = 500;
-/// Most pages of a list.
-const MOST_PAGES: usize = 200;
 
 /// The cluster, as far as the drill looks.
 pub(super) struct Cluster {
-    client: Client,
-    /// `None`: all namespaces.
-    pub(super) namespace: Option<String>,
+    kubernetes: Kubernetes,
     selector: Option<String>,
     virtual_nodes: BTreeSet<String>,
 }
 
 impl Cluster {
     pub(super) async fn connect(args: &DrillArgs) -> Result<Self, Error> {
-        let options = KubeConfigOptions { context: args.context.clone(), ..KubeConfigOptions::default() };
-        let mut config = match &args.kubeconfig {
-            Some(path) => Config::from_custom_kubeconfig(Kubeconfig::read_from(path)?, &options).await?,
-            None => Config::from_kubeconfig(&options).await?,
-        };
-        // The refusal of a budget is a 429, and must not be retried for minutes.
-        config.default_retry = false;
-        let own = args.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
-        let namespace = (!args.all_namespaces).then_some(own);
-        let client = Client::try_from(config)?;
+        let kubernetes = Kubernetes::connect(&args.kube).await?;
         let mut virtual_nodes = BTreeSet::new();
         for label in VIRTUAL_NODES {
             let params = ListParams::default().labels(label);
-            let nodes = Api::<Node>::all(client.clone()).list_metadata(&params).await?;
+            let nodes = Api::<Node>::all(kubernetes.client.clone()).list_metadata(&params).await?;
             virtual_nodes.extend(nodes.items.into_iter().filter_map(|node| node.metadata.name));
         }
-        Ok(Self { client, namespace, selector: args.selector.clone(), virtual_nodes })
+        Ok(Self { kubernetes, selector: args.selector.clone(), virtual_nodes })
     }
 
-    fn api<K>(&self) -> Api<K>
-    where
-        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>,
-        K::DynamicType: Default,
-    {
-        match &self.namespace {
-            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
-            None => Api::all(self.client.clone()),
-        }
-    }
-
-    async fn list<K>(&self, selector: Option<&str>) -> Result<Vec<K>, Error>
-    where
-        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>
-            + Clone
-            + DeserializeOwned
-            + std::fmt::Debug,
-        K::DynamicType: Default,
-    {
-        let (api, mut all) = (self.api::<K>(), Vec::new());
-        let mut params =
-            ListParams { label_selector: selector.map(str::to_owned), ..ListParams::default() }.limit(PAGE);
-        for _ in 0..MOST_PAGES {
-            let page = api.list(&params).await?;
-            all.extend(page.items);
-            match page.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => params = params.continue_token(&token),
-                None => return Ok(all),
-            }
-        }
-        Err(Error::TooMany("objects; choose a namespace or a selector".to_owned()))
+    /// Where it looks; `None`: everywhere.
+    pub(super) fn namespace(&self) -> Option<&str> {
+        self.kubernetes.namespace.as_deref()
     }
 
     pub(super) async fn pods(&self) -> Result<Vec<Pod>, Error> {
-        let objects: Vec<PodObject> = self.list(self.selector.as_deref()).await?;
+        let objects: Vec<PodObject> = list(&self.kubernetes.api(), self.selector.as_deref()).await?;
         Ok(objects.iter().filter_map(|object| facts::pod(object, &self.virtual_nodes)).collect())
     }
 
     pub(super) async fn budgets(&self) -> Result<Vec<Budget>, Error> {
-        let objects: Vec<PodDisruptionBudget> = self.list(None).await?;
+        let objects: Vec<PodDisruptionBudget> = list(&self.kubernetes.api(), None).await?;
         Ok(objects.iter().filter_map(facts::budget).collect())
     }
 
@@ -116,7 +72,7 @@ impl Cluster {
                 ..DeleteOptions::default()
             }),
         };
-        let api: Api<PodObject> = Api::namespaced(self.client.clone(), &pod.id.namespace);
+        let api: Api<PodObject> = Api::namespaced(self.kubernetes.client.clone(), &pod.id.namespace);
         let params = PostParams { dry_run: true, ..PostParams::default() };
         match api.create_subresource::<_, Value>("eviction", &pod.id.name, &params, &eviction).await {
             Ok(_) => answer::classify(&Reply::Success),
@@ -142,7 +98,7 @@ impl Cluster {
 
     /// Gives a pod a notice, or takes it back. False when the pod is gone.
     pub(super) async fn notice(&self, pod: &Pod, given: bool, now: Timestamp) -> Result<bool, Error> {
-        let api: Api<PodObject> = Api::namespaced(self.client.clone(), &pod.id.namespace);
+        let api: Api<PodObject> = Api::namespaced(self.kubernetes.client.clone(), &pod.id.namespace);
         // A UID in a patch is a precondition.
         let patch = json!({
             "metadata": { "uid": &*pod.id.uid },
@@ -168,6 +124,6 @@ impl Cluster {
             Some(selector) => config.labels(selector),
             None => config,
         };
-        (self.api(), config)
+        (self.kubernetes.api(), config)
     }
 }

@@ -37,10 +37,8 @@ pub(crate) async fn drill(args: &DrillArgs) -> Result<String, Error> {
     let pods = cluster.pods().await?;
     let missing = plan::missing(&pods, &args.workloads);
     if !missing.is_empty() {
-        let place = cluster
-            .namespace
-            .as_ref()
-            .map_or_else(|| "the cluster".to_owned(), |ns| format!("namespace {ns}"));
+        let place =
+            cluster.namespace().map_or_else(|| "the cluster".to_owned(), |ns| format!("namespace {ns}"));
         return Err(Error::NotFound(format!("no pod of a workload named {} in {place}", missing.join(", "))));
     }
     let budgets = cluster.budgets().await?;
