@@ -3,7 +3,11 @@
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod answers;
+mod classify;
 mod deadline;
 mod lint;
+mod notices;
+mod said;
 mod scene;
 mod way;

@@ -59,6 +59,16 @@ fn the_time_to_the_last_eviction_is_near_the_bound() {
 }
 
 #[test]
+fn many_slots_of_one_budget_are_used_faster_than_one_after_the_other_with_lost_compare_and_swaps() {
+    let mut world = storm(1, 200, 200, 1_000);
+    world.run(60_000);
+    let took = world.stats.last_eviction - 10_000;
+    println!("B4 contention: 200 pods in {took} ms, {} requests", world.stats.requests);
+    assert_eq!((world.broken.clone(), world.stats.granted, world.stats.requests), (None, 200, 200));
+    assert!(took < 10_000, "{took}");
+}
+
+#[test]
 fn when_not_all_can_be_saved_as_many_are_as_the_budget_has_time_for() {
     let mut world = storm(1, 100, 2, 10_000);
     world.run(10_000 + 175_000);

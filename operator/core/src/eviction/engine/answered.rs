@@ -82,8 +82,14 @@ impl Engine {
     /// The server as a whole, and the permission in a namespace.
     fn tell_gates(&mut self, flight: &Flight, answer: &Answer, at: At) {
         match answer {
-            Answer::Overloaded(wait) => self.server.shut(at.mono, *wait, OVERLOAD_MOST),
-            Answer::NotSent => self.server.shut(at.mono, OUTAGE.0, OUTAGE.1),
+            Answer::Overloaded(wait) => {
+                self.server.shut(at.mono, *wait, OVERLOAD_MOST);
+                self.server_why = Why::ServerOverloaded;
+            }
+            Answer::NotSent => {
+                self.server.shut(at.mono, OUTAGE.0, OUTAGE.1);
+                self.server_why = Why::ServerUnavailable;
+            }
             Answer::Unknown => {}
             _ => self.server.open(),
         }
@@ -173,31 +179,31 @@ impl Engine {
 /// When the pod was told to end, and by whom.
 fn told(known: &Known, case: &Case) -> (Option<Timestamp>, By) {
     let granted = case.done.filter(|done| matches!(done.did, Did::Evict | Did::Delete));
-    let ours = granted.is_some() || case.repeat.is_some();
-    match (known.pod.deletion, granted) {
-        (Some(deletion), _) => (Some(deletion.begun()), if ours { By::Us } else { By::Others }),
-        (None, Some(done)) => (Some(done.wall), By::Us),
+    match (granted, known.deletion) {
+        (Some(done), _) => (Some(done.wall), By::Us),
+        (None, Some(deletion)) => {
+            let ours = case.repeat.is_some() || case.flight.is_some();
+            (Some(deletion.begun()), if ours { By::Us } else { By::Others })
+        }
         (None, None) => (None, By::Nobody),
     }
 }
 
 fn outcome(known: &Known, case: &Case) -> Outcome {
     let pod = &known.pod;
-    let own = grace::of(pod);
     let evicted = case.done.filter(|done| done.did == Did::Evict);
     let deleted = case.done.is_some_and(|done| done.did == Did::Delete);
-    if deleted || (case.deleting && pod.deletion.is_some()) {
+    if deleted || (case.deleting && known.deletion.is_some()) {
         return Outcome::Forced;
     }
-    match (pod.deletion, evicted) {
-        (Some(deletion), _) if deletion.grace >= own && !pod.bid_failed => Outcome::Graceful,
-        (Some(_), _) => Outcome::Late,
-        // Accepted, and gone before the watch showed its deletion.
-        (None, Some(done)) if pod.bid_failed || i64::from(done.grace) < own => Outcome::Late,
-        (None, Some(_)) => Outcome::Graceful,
-        (None, _) if pod.bid_failed => Outcome::HardKilled,
-        (None, _) if pod.phase.is_terminal() => Outcome::Ended,
-        (None, _) => Outcome::Vanished,
+    let seen = known.deletion.map(|deletion| deletion.grace);
+    match seen.max(evicted.map(|done| i64::from(done.grace))) {
+        // A release in the middle cuts any grace period short.
+        Some(grace) if grace >= grace::of(pod) && !pod.bid_failed => Outcome::Graceful,
+        Some(_) => Outcome::Late,
+        None if pod.bid_failed => Outcome::HardKilled,
+        None if pod.phase.is_terminal() => Outcome::Ended,
+        None => Outcome::Vanished,
     }
 }
 

@@ -67,6 +67,7 @@ impl Engine {
         let before = self.pods.get(&uid).map(|known| (known.pod.bid_failed, known.pod.labels != pod.labels));
         let changed_labels = before.is_none_or(|(_, changed)| changed);
         if let Some(known) = self.pods.get_mut(&uid) {
+            known.deletion = known.deletion.or(pod.deletion);
             known.pod = pod;
         } else {
             self.pods.insert(Arc::clone(&uid), Known::new(pod, listing));

@@ -20,6 +20,7 @@ use super::forecast::Starts;
 use super::grace::{Millis, millis};
 use super::notice::{Policy, SpotEvent};
 use super::pace::Bucket;
+use super::why::Why;
 use super::{Attempt, BudgetRef, Effect, Event, Owner, Report, Standing, Step};
 use crate::time::{Mono, Now};
 
@@ -130,6 +131,8 @@ pub struct Engine {
     bucket: Bucket,
     /// The API server as a whole.
     server: Gate,
+    /// Why that is shut, if it is.
+    server_why: Why,
     /// Namespaces in which evictions (`false`) or deletions (`true`) are not permitted.
     forbidden: BTreeMap<(Arc<str>, bool), Gate>,
     /// How often each namespace had its turn.
@@ -162,6 +165,7 @@ impl Engine {
             last_batch: 0,
             bucket: Bucket::new(settings.per_second, settings.burst),
             server: Gate::default(),
+            server_why: Why::ServerUnavailable,
             forbidden: BTreeMap::new(),
             served: BTreeMap::new(),
             out: Vec::new(),

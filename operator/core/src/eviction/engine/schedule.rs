@@ -142,7 +142,12 @@ impl Engine {
         self.delete(&at_deadline, at, &mut wake);
         for (uid, why, about) in standing {
             let under_way = self.cases.get(&uid).is_some_and(|case| case.flight.is_some());
-            let (why, about) = if under_way { (Why::Evicting, about) } else { (why, about) };
+            let waits = !under_way && why == Why::WaitingForTurn;
+            let (why, about) = match self.gate_of(&uid).filter(|_| waits) {
+                Some(why) => (why, None),
+                None if under_way => (Why::Evicting, about),
+                None => (why, about),
+            };
             self.stand(&uid, why, about, at);
         }
         self.speak(at, &mut wake);
@@ -224,6 +229,15 @@ impl Engine {
             Some(when) => Verdict::Later(why, Some(budget.clone()), when),
             None => Verdict::Rest(why, Some(budget.clone())),
         }
+    }
+
+    /// What holds back all pods of a namespace, or all there are.
+    fn gate_of(&self, uid: &str) -> Option<Why> {
+        if self.server.is_shut() {
+            return Some(self.server_why);
+        }
+        let namespace = Arc::clone(&self.pods.get(uid)?.pod.id.namespace);
+        self.forbidden.contains_key(&(namespace, false)).then_some(Why::NotPermitted)
     }
 
     /// Room for another request, and for one of that namespace.

@@ -9,7 +9,7 @@ use super::super::forecast::Forecast;
 use super::super::grace::Millis;
 use super::super::notice::{NotEligible, Notice};
 use super::super::why::Why;
-use super::super::{BudgetRef, Expired, Pod};
+use super::super::{BudgetRef, Deletion, Expired, Pod};
 use crate::time::Mono;
 
 /// A pod that was seen.
@@ -24,6 +24,8 @@ pub(in super::super) struct Known {
     pub(super) condition: Option<Expired>,
     /// What was last said about it not being eligible.
     pub(super) ignored: Option<NotEligible>,
+    /// Its deletion as it was first seen: the last version of a pod says 0 s, for its node ends a deletion that way.
+    pub(super) deletion: Option<Deletion>,
     /// Whether its start was counted.
     pub(super) started: bool,
     /// Whether its loss was told.
@@ -32,7 +34,17 @@ pub(in super::super) struct Known {
 
 impl Known {
     pub(super) fn new(pod: Pod, listing: u64) -> Self {
-        Self { pod, listing, notice: None, condition: None, ignored: None, started: false, lost: false }
+        let deletion = pod.deletion;
+        Self {
+            pod,
+            listing,
+            notice: None,
+            condition: None,
+            ignored: None,
+            deletion,
+            started: false,
+            lost: false,
+        }
     }
 }
 
