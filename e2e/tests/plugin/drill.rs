@@ -29,11 +29,11 @@ struct Shop {
 impl Shop {
     async fn open() -> Self {
         let plane = StartOptions::default();
-        let stack = Stack::start(StackOptions { plane, ..StackOptions::default() }).await.unwrap();
-        let client = stack.client().unwrap();
+        let whole = Stack::start(StackOptions { plane, ..StackOptions::default() }).await.unwrap();
+        let client = whole.client().unwrap();
         let nodes: Api<Node> = Api::all(client.clone());
         nodes.create(&PostParams::default(), &virtual_node("virtual-1")).await.unwrap();
-        stack.namespace(NAMESPACE).await.unwrap();
+        whole.namespace(NAMESPACE).await.unwrap();
         let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), NAMESPACE);
         eventually("the namespace has its account", START_LIMIT, || async {
             accounts.get("default").await.map(drop)
@@ -49,7 +49,7 @@ impl Shop {
         protect(&client, &budget(&stuck, Keep::MinAvailable(IntOrString::Int(2))).unwrap(), 2).await.unwrap();
         let quiet = Workload::new(NAMESPACE, "quiet", 1).released_by(Release::Nobody);
         quiet.deploy(&client, START_LIMIT).await.unwrap();
-        Self { stack, client }
+        Self { stack: whole, client }
     }
 
     fn kubectl(&self) -> Kubectl {
