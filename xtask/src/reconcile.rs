@@ -4,7 +4,15 @@ use clap::Args;
 
 #[derive(Debug, Args)]
 pub(crate) struct ReconcileArgs {
-    /// ImageCaches to make; 1000 take about half an hour
+    /// ImageCaches to make
     #[arg(long, default_value_t = 200, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=5_000))]
     pub(crate) caches: usize,
+
+    /// Calls that change the cloud, for each action, that the operator may send in a second; its own default is 2
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub(crate) cloud_writes_per_second: u16,
+
+    /// Measure the operator as it is shipped: a release build, for figures of memory
+    #[arg(long)]
+    pub(crate) release: bool,
 }

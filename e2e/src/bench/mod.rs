@@ -6,4 +6,4 @@ mod measure;
 mod reconcile;
 mod table;
 
-pub use reconcile::run as reconcile;
+pub use reconcile::{Reconcile, run as reconcile};

@@ -7,15 +7,17 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use eci_api::image_cache::ImageCache;
+use eci_core::cloud::PAGE_SIZE;
 use eci_sim::world::call::Effect;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use kube::api::ListParams;
 use serde::Serialize;
 use serde_json::json;
 
-use super::measure::{Meter, Phase, writes};
+use super::measure::{Counts, Meter, Phase, writes};
 use super::table;
-use crate::stack::{Caches, Stack, StackOptions, condition};
+use crate::stack::{Caches, Programs, Stack, StackOptions, condition};
+use crate::testbed::ControlPlane;
 
 /// How long the operator is watched at rest: two polls at its default interval.
 const REST: Duration = Duration::from_mins(1);
@@ -30,13 +32,32 @@ const AT_ONCE: usize = 16;
 /// What the edit sets.
 const RETENTION_DAYS: i32 = 30;
 
+/// Most lists that begin in a minute at rest: the default interval is 30 s, moved by a tenth at most.
+const LISTS: u64 = 3;
+/// What a list reads in addition to full pages: a page that is empty, or objects that shift while pages are read.
+const EXTRA_PAGES: u64 = 1;
+/// Most memory of the operator as it is shipped, KiB.
+const MEMORY: u64 = 64 * 1_024;
+
+/// What to measure.
+#[derive(Clone, Copy, Debug)]
+pub struct Reconcile {
+    /// ImageCaches to make.
+    pub caches: usize,
+    /// `--cloud-writes-per-second` of the operator.
+    pub cloud_writes_per_second: u16,
+    /// A release build of the operator.
+    pub release: bool,
+}
+
 /// What was measured.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Report {
     caches: usize,
-    /// Whether the programs were built without optimization, which matters for memory and time.
-    debug_build: bool,
+    cloud_writes_per_second: u16,
+    /// Whether the operator is a release build, which matters for memory and time.
+    release_build: bool,
     phases: Vec<Phase>,
     /// Highest number of caches that the cloud made for one object.
     creates_per_cache: usize,
@@ -46,27 +67,47 @@ struct Report {
     broken: Vec<String>,
 }
 
-/// Measures with so many caches, prints a table and writes `target/bench/reconcile.json`; whether every invariant
-/// held: one create for each cache, no write at rest, no request beyond the chart's permissions.
-pub async fn run(caches: usize) -> Result<bool> {
+/// Measures, prints a table and writes `target/bench/reconcile.json`; whether every invariant held: one create for each
+/// cache, no write and pages only at rest, no request beyond the chart's permissions, bounded memory.
+pub async fn run(what: Reconcile) -> Result<bool> {
+    let Reconcile { caches, cloud_writes_per_second, release } = what;
+    let build = if release { "release" } else { "debug" };
     println!(
-        "bench reconcile: {caches} ImageCaches. The operator sends 2 changes a second to the cloud, so this takes"
+        "bench reconcile: {caches} ImageCaches, a {build} build of the operator, {cloud_writes_per_second} changes"
     );
-    println!("about {} minutes, most of them spent waiting.", caches.div_ceil(40) + 4);
+    println!("a second and action to the cloud.");
     let options = StackOptions {
         log_level: "info",
         // As in production: a change waits for its turn for at most half of the time-out.
         request_timeout: "10s",
         resolve_window: "300s",
+        // The other parts off: what is measured is ImageCaches.
+        values: json!({
+            "cloudWritesPerSecond": cloud_writes_per_second,
+            "controllers": ["imagecache"],
+        }),
         ..StackOptions::default()
     };
-    let stack = Stack::start(options).await?;
+    let programs = if release { Programs::with_released_operator()? } else { Programs::beside_this_one()? };
+    let plane = ControlPlane::start(options.plane.clone()).await?;
+    let mut stack = Stack::around(plane, programs, &options).await?;
+    stack.start_operator().await?;
     stack.cloud().settings(json!({ "maxImageCaches": caches + 1, "updateMs": 2_000 })).await?;
     let bench = Bench { objects: stack.namespace("bench").await?, stack };
-    let mut report = bench.measure(caches).await?;
+    let mut report = bench.measure(what).await?;
     report.broken = broken(&report);
 
     println!("\n{}", table::render(&report.phases));
+    for (phase, count) in at_rest(&report.phases) {
+        let calls = total(&phase.cloud_calls);
+        println!(
+            "{}: {calls} cloud calls and {} Kubernetes writes beside the Lease's in {:.0} s; a list has {} pages",
+            phase.name,
+            writes(&phase.kubernetes_writes),
+            phase.seconds,
+            pages(count)
+        );
+    }
     println!("creates per cache: {}", report.creates_per_cache);
     println!("forbidden requests: {}", report.forbidden.len());
     for broken in &report.broken {
@@ -86,7 +127,8 @@ struct Bench {
 }
 
 impl Bench {
-    async fn measure(&self, caches: usize) -> Result<Report> {
+    async fn measure(&self, what: Reconcile) -> Result<Report> {
+        let Reconcile { caches, cloud_writes_per_second, release } = what;
         let mut phases = Vec::new();
         let mut there = 0;
         for goal in [1, 100, caches] {
@@ -104,8 +146,15 @@ impl Bench {
         phases.push(self.phase(format!("delete {caches}"), self.delete(caches)).await?);
         ensure!(self.stack.cloud().caches().await?.is_empty(), "caches are left in the cloud");
         let forbidden = self.stack.forbidden()?;
-        let debug_build = cfg!(debug_assertions);
-        Ok(Report { caches, debug_build, phases, creates_per_cache, forbidden, broken: Vec::new() })
+        Ok(Report {
+            caches,
+            cloud_writes_per_second,
+            release_build: release,
+            phases,
+            creates_per_cache,
+            forbidden,
+            broken: Vec::new(),
+        })
     }
 
     async fn phase(&self, name: String, what: impl Future<Output = Result<()>>) -> Result<Phase> {
@@ -206,16 +255,39 @@ async fn rest() -> Result<()> {
     Ok(())
 }
 
+/// The phases in which nothing had to be done, and how many caches there were.
+fn at_rest(phases: &[Phase]) -> impl Iterator<Item = (&Phase, u64)> {
+    let rests = phases.iter().filter_map(|phase| Some((phase, phase.name.strip_prefix("rest ")?)));
+    rests.filter_map(|(phase, count)| Some((phase, count.parse().ok()?)))
+}
+
+/// Pages of a list.
+fn pages(caches: u64) -> u64 {
+    caches.div_ceil(u64::try_from(PAGE_SIZE).unwrap_or(u64::MAX)).max(1)
+}
+
+fn total(calls: &Counts) -> u64 {
+    calls.values().sum()
+}
+
 fn broken(report: &Report) -> Vec<String> {
     let mut broken = Vec::new();
     if report.creates_per_cache != 1 {
         broken.push(format!("the cloud made {} caches for one object", report.creates_per_cache));
     }
-    for phase in report.phases.iter().filter(|phase| phase.name.starts_with("rest ")) {
+    for (phase, caches) in at_rest(&report.phases) {
+        let (calls, most) = (total(&phase.cloud_calls), LISTS * (pages(caches) + EXTRA_PAGES));
+        if calls > most {
+            broken.push(format!("{}: {calls} cloud calls, more than {most}: not only pages", phase.name));
+        }
         let count = writes(&phase.kubernetes_writes);
         if count > 0 {
             broken.push(format!("{}: {count} Kubernetes writes: {:?}", phase.name, phase.kubernetes_writes));
         }
+    }
+    let peak = report.phases.iter().map(|phase| phase.peak_rss_kib).max().unwrap_or_default();
+    if report.release_build && report.caches <= 1_000 && peak > MEMORY {
+        broken.push(format!("the operator needed {} MiB", peak / 1_024));
     }
     if !report.forbidden.is_empty() {
         broken.push(format!("the API server refused with 403: {:?}", report.forbidden));
@@ -238,7 +310,8 @@ mod tests {
         };
         Report {
             caches: 1,
-            debug_build: true,
+            cloud_writes_per_second: 2,
+            release_build: true,
             phases: vec![phase("apply 1", &[("imagecaches/status patch", 4)]), phase("rest 1", at_rest)],
             creates_per_cache,
             forbidden: forbidden.iter().map(|text| (*text).to_owned()).collect(),
@@ -251,6 +324,21 @@ mod tests {
         assert!(broken(&report(1, &[("leases patch", 30)], &[])).is_empty());
         let found = broken(&report(1, &[("leases patch", 30), ("imagecaches/status patch", 1)], &[]));
         assert!(found.len() == 1 && found[0].starts_with("rest 1: 1 Kubernetes writes"), "{found:?}");
+    }
+
+    #[test]
+    fn more_calls_than_pages_at_rest_and_more_memory_than_promised_break_it() {
+        let mut report = report(1, &[("leases patch", 30)], &[]);
+        let describe = |count| BTreeMap::from([("DescribeImageCaches".to_owned(), count)]);
+        report.phases[1].name = "rest 1000".to_owned();
+        report.phases[1].cloud_calls = describe(3 * 51);
+        report.phases[1].peak_rss_kib = MEMORY;
+        assert!(broken(&report).is_empty(), "{:?}", broken(&report));
+        report.phases[1].cloud_calls = describe(1_000);
+        report.phases[1].peak_rss_kib = MEMORY + 1_024;
+        let found = broken(&report);
+        assert!(found.len() == 2 && found[0].contains("1000 cloud calls"), "{found:?}");
+        assert!(found[1].contains("needed 65 MiB"), "{found:?}");
     }
 
     #[test]

@@ -22,7 +22,14 @@ enum Cli {
 #[tokio::main]
 async fn main() -> ExitCode {
     let result = match Cli::parse() {
-        Cli::Reconcile(args) => bench::reconcile(args.caches).await,
+        Cli::Reconcile(args) => {
+            let what = bench::Reconcile {
+                caches: args.caches,
+                cloud_writes_per_second: args.cloud_writes_per_second,
+                release: args.release,
+            };
+            bench::reconcile(what).await
+        }
         Cli::Eviction(args) => bench::eviction::run(&args.into()).await,
     };
     match result {

@@ -32,6 +32,19 @@ impl Programs {
         );
         Ok(found)
     }
+
+    /// The same, with the operator of a release build beside this one's.
+    pub fn with_released_operator() -> Result<Self> {
+        let found = Self::beside_this_one()?;
+        let target = found.operator.ancestors().nth(2).context("the operator is in no target folder")?;
+        let operator = target.join("release/eci-operator");
+        ensure!(
+            operator.is_file(),
+            "{} is missing: run `cargo build --release --package eci-operator` first",
+            operator.display()
+        );
+        Ok(Self { operator, ..found })
+    }
 }
 
 fn program(dir: &Path, name: &str) -> PathBuf {
