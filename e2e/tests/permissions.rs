@@ -10,21 +10,24 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use eci_e2e::eventually::eventually;
 use eci_e2e::stack::{Caches, NAMESPACE, Programs, SERVICE_ACCOUNT, Stack, StackOptions};
-use eci_e2e::testbed::{ControlPlane, nodes};
+use eci_e2e::testbed::{ControlPlane, StartOptions, nodes};
 use eci_e2e::vendor::{Behaviour, Notice, PodRef, Vendor};
-use eci_e2e::workload::Workload;
+use eci_e2e::workload::{Keep, Workload, budget, condition, protect};
 use eci_sim::faults::Fault;
-use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Node, Pod, ServiceAccount};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{
     ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject,
 };
-use kube::api::{ListParams, PostParams};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
 
 /// How long something may take that is a matter of seconds.
 const SOON: Duration = Duration::from_mins(1);
+/// The condition in which a pod says where its eviction stands.
+const GRACEFUL: &str = "eci-operator.io/GracefulEviction";
 /// Where the objects are.
 const WHERE: &str = "permitted";
 
@@ -179,7 +182,7 @@ async fn live(stack: &mut Stack, caches: &Caches) -> Result<()> {
     reclaim(stack).await
 }
 
-/// A spot pod on a virtual node gets its notice and is evicted.
+/// A spot pod on a virtual node gets its notice, waits for its budget, and is evicted.
 async fn reclaim(stack: &Stack) -> Result<()> {
     let client = stack.client()?;
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), WHERE);
@@ -187,22 +190,23 @@ async fn reclaim(stack: &Stack) -> Result<()> {
         .await?;
     let all_nodes: Api<Node> = Api::all(client.clone());
     all_nodes.create(&PostParams::default(), &nodes::virtual_node("virtual")).await?;
-    // Bound without a scheduler, and replaced by its controller: a pod that nothing replaces is kept until the end.
-    let mut deployment = Workload::new(WHERE, "spot", 1).deployment()?;
-    let template = deployment.spec.as_mut().and_then(|spec| spec.template.spec.as_mut());
-    template.context("a template")?.node_name = Some("virtual".into());
-    let deployments: Api<Deployment> = Api::namespaced(client.clone(), WHERE);
-    deployments.create(&PostParams::default(), &deployment).await?;
-    let pods: Api<Pod> = Api::namespaced(client, WHERE);
-    let pod = eventually("the pod is there", SOON, || async {
-        let found = pods.list(&ListParams::default()).await.map_err(|error| error.to_string())?;
-        found.items.into_iter().next().ok_or_else(|| "none".to_owned())
-    })
-    .await?;
+    let workload = Workload::new(WHERE, "spot", 1).with_grace(1);
+    let pod = workload.deploy(&client, SOON).await?.into_iter().next().context("a pod")?;
+    let closed = budget(&workload, Keep::MaxUnavailable(IntOrString::Int(0)))?;
+    protect(&client, &closed, 1).await?;
     let mut vendor = Vendor::start(stack.plane(), Behaviour::QUIET).await?;
     vendor.announce(&[PodRef::of(&pod)], Notice::Both).await?;
+    let pods: Api<Pod> = Api::namespaced(client.clone(), WHERE);
+    let name = pod.name_any();
+    eventually("the pod says that it waits", SOON, || async {
+        let pod = pods.get(&name).await.map_err(|error| error.to_string())?;
+        condition(&pod, GRACEFUL).map(drop).ok_or_else(|| format!("{:?}", pod.status))
+    })
+    .await?;
+    let budgets: Api<PodDisruptionBudget> = Api::namespaced(client, WHERE);
+    budgets.delete(&closed.name_any(), &DeleteParams::default()).await?;
     eventually("the pod is evicted", SOON, || async {
-        match pods.get_opt(&pod.name_any()).await {
+        match pods.get_opt(&name).await {
             Ok(None) => Ok(()),
             Ok(Some(pod)) if pod.metadata.deletion_timestamp.is_some() => Ok(()),
             Ok(Some(pod)) => Err(format!("{:?}", pod.status)),
@@ -214,7 +218,8 @@ async fn reclaim(stack: &Stack) -> Result<()> {
 
 /// Starts a stack with these values, lives, and compares.
 async fn compare(values: Value) -> Result<(BTreeSet<Grant>, BTreeSet<Asked>)> {
-    let options = StackOptions { values, ..StackOptions::default() };
+    let plane = StartOptions::default();
+    let options = StackOptions { plane, values, ..StackOptions::default() };
     let plane = ControlPlane::start(options.plane.clone()).await?;
     plane.kubectl(["create", "namespace", WHERE]).await?.ok()?;
     let mut stack = Stack::around(plane, Programs::beside_this_one()?, &options).await?;
