@@ -1,5 +1,6 @@
 //! The demo: the operator, the simulated cloud and a real API server on this machine, with checks that can fail.
 
+mod reclaim;
 mod screen;
 
 use std::path::Path;
@@ -29,7 +30,7 @@ const SOON: Duration = Duration::from_mins(1);
 pub async fn run(name: &str, keep: bool) -> Result<bool> {
     let mut screen = Screen::new();
     screen.title(
-        "eci-operator: an ImageCache from nothing to Ready to deleted, without an Alibaba Cloud account",
+        "eci-operator: an ImageCache from nothing to Ready to deleted, and a reclaim, without an Alibaba Cloud account",
     );
     let (bed, mut stack) = start(&mut screen, name).await?;
     let caches = Caches::new(stack.client()?, "default");
@@ -37,6 +38,7 @@ pub async fn run(name: &str, keep: bool) -> Result<bool> {
         examples(&mut screen, &stack, &caches).await?;
         killed(&mut screen, &mut stack, &caches).await?;
         deleted(&mut screen, &stack, &caches, keep).await?;
+        reclaim::reclaimed(&mut screen, &stack, keep).await?;
         permissions(&mut screen, &stack)
     };
     let told = told.await;

@@ -111,6 +111,8 @@ fn requests_in(text: &str, user: &str) -> Vec<Request> {
 pub struct Tally {
     /// All but watches, which are one request for a long time.
     pub requests: usize,
+    /// The same by verb and resource, such as `create pods/eviction`.
+    pub by_kind: BTreeMap<String, usize>,
     /// Answers to evictions, by status.
     pub evictions: BTreeMap<u16, usize>,
     /// How long the answers to evictions took: median, 99th percentile, longest.
@@ -124,6 +126,8 @@ impl Tally {
         let mut took = Vec::new();
         for request in requests.iter().filter(|request| request.verb != "watch") {
             tally.requests += 1;
+            let kind = format!("{} {}", request.verb, request.resource);
+            *tally.by_kind.entry(kind.trim_end().to_owned()).or_default() += 1;
             if request.verb == "create" && request.resource == "pods/eviction" {
                 *tally.evictions.entry(request.code).or_default() += 1;
                 took.push(request.took);
@@ -175,6 +179,8 @@ mod tests {
         assert_eq!((requests[0].namespace.as_str(), requests[0].name.as_str()), ("a", "p"));
         let tally = Tally::of(&requests);
         assert_eq!(tally.requests, 3);
+        let kinds = [("create pods/eviction", 2), ("list pods", 1)];
+        assert_eq!(tally.by_kind, kinds.map(|(kind, count)| (kind.to_owned(), count)).into());
         assert_eq!(tally.evictions, [(201, 1), (429, 1)].into());
         assert_eq!(tally.accepted(), 1);
         let ms = Duration::from_millis;

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::run::Row;
 
-const HEAD: [&str; 12] = [
+const HEAD: [&str; 13] = [
     "scenario",
     "QPS",
     "contender",
@@ -12,6 +12,7 @@ const HEAD: [&str; 12] = [
     "graceful",
     "last s",
     "ratio",
+    "evictions/pod",
     "requests/pod",
     "answers",
     "reaction p99 ms",
@@ -44,7 +45,7 @@ pub(super) fn table(rows: &[Row]) -> String {
     text
 }
 
-fn cells(row: &Row) -> [String; 12] {
+fn cells(row: &Row) -> [String; 13] {
     let figures = &row.figures;
     let number = |value: Option<f64>, digits: usize| match value {
         Some(value) => format!("{value:.digits$}"),
@@ -59,6 +60,7 @@ fn cells(row: &Row) -> [String; 12] {
         row.graceful.to_string(),
         format!("{} ({:.1})", number(figures.last_seconds, 1), row.bound_seconds),
         number(row.ratio, 2),
+        number(per(row.answers.values().sum(), figures.evicted), 1),
         number(per(row.requests, figures.evicted), 1),
         answers.join(" "),
         number(figures.reaction_p99_ms, 0),

@@ -40,6 +40,8 @@ pub(super) struct Row {
     pub(super) ratio: Option<f64>,
     /// All of the contender's requests but watches.
     pub(super) requests: usize,
+    /// The same by verb and resource.
+    pub(super) requests_by_kind: BTreeMap<String, usize>,
     /// Answers to evictions, by status.
     pub(super) answers: BTreeMap<u16, usize>,
     /// How long answers to evictions took: median, 99th percentile, longest, milliseconds.
@@ -156,6 +158,7 @@ pub(super) async fn run(scenario: &Scenario, contender: Contender, pace: Pace, l
         // Where the bound is no time at all there is no ratio.
         ratio: last.map(|last| last.as_secs_f64() / bound.seconds).filter(|ratio| ratio.is_finite()),
         requests: tally.requests,
+        requests_by_kind: tally.by_kind,
         latency_ms: tally.latency.map(|times| times.map(ms)),
         answers: tally.evictions,
         evicted_at: verdict.evicted.iter().map(Duration::as_secs_f64).collect(),
