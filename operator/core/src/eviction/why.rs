@@ -98,9 +98,11 @@ reasons! {
         WebhookRefused,
         /// The namespace is being deleted, and the pod with it.
         NamespaceTerminating,
-        /// The operator may not evict pods. Give its ServiceAccount `create` on `pods/eviction`, or `delete` on `pods`
-        /// for `onDeadline: Delete` (chart value).
+        /// The operator may not evict pods. Give its ServiceAccount `create` on `pods/eviction`.
         NotPermitted,
+        /// The profile of the pod says `onDeadline: Delete`, its time has come, and the operator may not delete pods. Set
+        /// the chart value `eviction.deletePods`.
+        DeleteNotPermitted,
         /// The API server asks for fewer requests.
         ServerOverloaded,
         /// The API server cannot be reached or failed; the message has its words.
@@ -179,6 +181,9 @@ pub(super) fn sentence(why: Why, pod: &PodRef, facts: &str, deadline: Timestamp)
         Why::NamespaceTerminating => "ends with its namespace, which is being deleted",
         Why::NotPermitted => {
             "cannot be evicted: the operator lacks a permission; give its ServiceAccount create on pods/eviction"
+        }
+        Why::DeleteNotPermitted => {
+            "cannot be deleted as onDeadline: Delete of its EciProfile asks: the operator may not delete pods; set the chart value eviction.deletePods"
         }
         Why::ServerOverloaded => "cannot be evicted yet: the API server asks for fewer requests",
         Why::ServerUnavailable => {

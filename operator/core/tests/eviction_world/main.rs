@@ -264,7 +264,9 @@ fn truthful(world: &World, story: &Story) -> Result<(), String> {
 }
 
 fn explore(cases: u32, sabotage: Sabotage, persist: bool) -> Result<Stats, String> {
-    let mut config = Config { cases, max_shrink_iters: 600, failure_persistence: None, ..Config::default() };
+    let shrinks = if persist { 600 } else { 50 };
+    let mut config =
+        Config { cases, max_shrink_iters: shrinks, failure_persistence: None, ..Config::default() };
     if persist {
         config.failure_persistence =
             Some(Box::new(proptest::test_runner::FileFailurePersistence::WithSource("proptest-regressions")));
@@ -283,7 +285,7 @@ fn explore(cases: u32, sabotage: Sabotage, persist: bool) -> Result<Stats, Strin
 }
 
 fn seeds() -> u32 {
-    std::env::var("ECI_MODEL_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(300)
+    std::env::var("ECI_MODEL_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(200)
 }
 
 #[test]

@@ -71,7 +71,11 @@ impl Engine {
             Next::Again => {}
             Next::Wait { wait, why, words, until_change } => {
                 case.failures = case.failures.saturating_add(1);
-                case.hold = Some(Hold { until: at.mono.plus(wait), why, words, until_change });
+                let until = at.mono.plus(wait);
+                if flight.deletion {
+                    case.delete_after = until;
+                }
+                case.hold = Some(Hold { until, why, words, until_change });
                 let unknown = why == Why::ServerUnavailable;
                 case.repeat = unknown.then_some(flight.grace);
                 case.deleting |= unknown && flight.deletion;

@@ -10,7 +10,7 @@ use super::super::why::Why;
 use super::super::{Budget, BudgetRef, Event, Pod, PodRef, Report};
 use super::state::{Batch, BatchKey, Case, Flight, Known};
 use super::{At, EVENT_LIMIT, Engine, WORKLOAD_LIMIT};
-use crate::time::ago;
+use crate::time::{Mono, ago};
 
 /// Notices that come within this time after the last one of a batch belong to it.
 const BATCH_GAP: std::time::Duration = std::time::Duration::from_secs(1);
@@ -130,10 +130,9 @@ impl Engine {
 
     fn ignore(&mut self, uid: &Arc<str>, why: NotEligible) {
         let Some(known) = self.pods.get_mut(uid) else { return };
-        if known.ignored == Some(why) {
+        if !known.ignored.insert(why) {
             return;
         }
-        known.ignored = Some(why);
         let (pod, profile) = (known.pod.id.clone(), known.pod.profile.clone());
         self.report(Report::Ignored { pod, profile, why });
     }
@@ -209,6 +208,7 @@ impl Engine {
             done: None,
             deleting: false,
             hold: None,
+            delete_after: Mono::default(),
             failures: 0,
             attempts: 0,
             repeat: None,

@@ -108,7 +108,7 @@ impl Engine {
         self.bucket.fill(at.mono);
         let mut queues: BTreeMap<Arc<str>, Vec<Candidate>> = BTreeMap::new();
         let mut standing: Vec<(Arc<str>, Why, Option<BudgetRef>)> = Vec::with_capacity(self.cases.len());
-        let mut at_deadline: Vec<Arc<str>> = Vec::new();
+        let mut at_deadline: BTreeSet<Arc<str>> = BTreeSet::new();
         for (uid, case) in &self.cases {
             let Some(known) = self.pods.get(uid) else { continue };
             let pod = &known.pod;
@@ -131,7 +131,7 @@ impl Engine {
             if may_delete(pod, case) {
                 let start = grace::delete_start(pod.grace, case.due, self.settings.policy.length);
                 if start <= at.ms {
-                    at_deadline.push(Arc::clone(uid));
+                    at_deadline.insert(Arc::clone(uid));
                 } else {
                     wake.at(mono(start));
                 }
@@ -142,11 +142,13 @@ impl Engine {
         self.delete(&at_deadline, at, &mut wake);
         for (uid, why, about) in standing {
             let under_way = self.cases.get(&uid).is_some_and(|case| case.flight.is_some());
-            let waits = !under_way && why == Why::WaitingForTurn;
-            let (why, about) = match self.gate_of(&uid).filter(|_| waits) {
-                Some(why) => (why, None),
-                None if under_way => (Why::Evicting, about),
-                None => (why, about),
+            let waits = why == Why::WaitingForTurn;
+            let undeletable = !under_way && at_deadline.contains(&uid) && self.may_not_delete(&uid);
+            let (why, about) = match self.gate_of(&uid) {
+                _ if undeletable => (Why::DeleteNotPermitted, about),
+                _ if waits && under_way => (Why::Evicting, about),
+                Some(why) if waits => (why, None),
+                _ => (why, about),
             };
             self.stand(&uid, why, about, at);
         }
@@ -238,6 +240,11 @@ impl Engine {
         }
         let namespace = Arc::clone(&self.pods.get(uid)?.pod.id.namespace);
         self.forbidden.contains_key(&(namespace, false)).then_some(Why::NotPermitted)
+    }
+
+    fn may_not_delete(&self, uid: &str) -> bool {
+        let namespace = self.pods.get(uid).map(|known| Arc::clone(&known.pod.id.namespace));
+        namespace.is_some_and(|namespace| self.forbidden.contains_key(&(namespace, true)))
     }
 
     /// Room for another request, and for one of that namespace.
@@ -349,7 +356,7 @@ impl Engine {
     }
 
     /// Deletes those whose profile says so and whose time has come.
-    fn delete(&mut self, uids: &[Arc<str>], at: At, wake: &mut Wake) {
+    fn delete(&mut self, uids: &BTreeSet<Arc<str>>, at: At, wake: &mut Wake) {
         for uid in uids {
             let Some((case, known)) = self.cases.get(uid).zip(self.pods.get(uid)) else { continue };
             if case.flight.is_some() {
@@ -367,9 +374,8 @@ impl Engine {
                     continue;
                 }
             }
-            // What could not be deleted before is tried again after the wait of the pod.
-            if let Some(hold) = case.hold.as_ref().filter(|_| case.deleting) {
-                wake.at(hold.until);
+            if at.mono < case.delete_after {
+                wake.at(case.delete_after);
                 continue;
             }
             if !self.has_room(&namespace, at) {

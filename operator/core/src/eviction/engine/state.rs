@@ -22,8 +22,8 @@ pub(in super::super) struct Known {
     pub(super) notice: Option<Notice>,
     /// The condition that the notice is from.
     pub(super) condition: Option<Expired>,
-    /// What was last said about it not being eligible.
-    pub(super) ignored: Option<NotEligible>,
+    /// What was said about it not being eligible.
+    pub(super) ignored: BTreeSet<NotEligible>,
     /// Its deletion as it was first seen: the last version of a pod says 0 s, for its node ends a deletion that way.
     pub(super) deletion: Option<Deletion>,
     /// Whether its start was counted.
@@ -40,7 +40,7 @@ impl Known {
             listing,
             notice: None,
             condition: None,
-            ignored: None,
+            ignored: BTreeSet::new(),
             deletion,
             started: false,
             lost: false,
@@ -99,6 +99,8 @@ pub(in super::super) struct Case {
     /// Whether a deletion of ours may have been what ended it.
     pub(super) deleting: bool,
     pub(super) hold: Option<Hold>,
+    /// No deletion is sent before then.
+    pub(super) delete_after: Mono,
     pub(super) failures: u32,
     pub(super) attempts: u32,
     /// The grace period of a request of which nobody knows what became of it: repeated as it was, so that it cannot
