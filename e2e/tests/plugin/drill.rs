@@ -47,7 +47,8 @@ impl Shop {
         let stuck = Workload::new(NAMESPACE, "stuck", 2);
         stuck.deploy(&client, START_LIMIT).await.unwrap();
         protect(&client, &budget(&stuck, Keep::MinAvailable(IntOrString::Int(2))).unwrap(), 2).await.unwrap();
-        let quiet = Workload::new(NAMESPACE, "quiet", 1).released_by(Release::Nobody);
+        let mut quiet = Workload::new(NAMESPACE, "quiet", 1).released_by(Release::Nobody);
+        quiet.annotations.insert("k8s.aliyun.com/eci-spot-price-limit".to_owned(), "0.5".to_owned());
         quiet.deploy(&client, START_LIMIT).await.unwrap();
         Self { stack: whole, client }
     }
@@ -102,6 +103,9 @@ async fn a_drill_forecasts_without_changing_anything_and_a_real_one_says_what_be
         (&0.into(), &"NotAsked".into()),
         "{quiet}"
     );
+
+    let setting = quiet["spotSettings"][0]["message"].as_str().unwrap();
+    assert!(setting.contains("eci-spot-price-limit needs k8s.aliyun.com/eci-spot-strategy"), "{setting}");
 
     let table = kubectl.run(&["eci", "drill", "-n", NAMESPACE, "deploy/stuck"]).await.ok();
     assert!(table.starts_with("WORKLOAD") && table.contains("Deployment shop/stuck"), "{table}");

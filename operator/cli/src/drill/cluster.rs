@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use eci_core::eviction::answer::{self, Answer, Refusal, Reply};
 use eci_core::eviction::notice::CONDITION;
 use eci_core::eviction::{Budget, Pod};
+use eci_core::spot::settings;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod as PodObject};
 use k8s_openapi::api::policy::v1::{Eviction, PodDisruptionBudget};
@@ -14,6 +15,7 @@ use kube::api::{ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use super::facts;
+use super::plan::Missettings;
 use crate::args::DrillArgs;
 use crate::error::Error;
 use crate::kubernetes::{Kubernetes, list};
@@ -45,9 +47,15 @@ impl Cluster {
         self.kubernetes.namespace.as_deref()
     }
 
-    pub(super) async fn pods(&self) -> Result<Vec<Pod>, Error> {
+    /// The pods, and what is wrong with their spot settings.
+    pub(super) async fn pods(&self) -> Result<(Vec<Pod>, Missettings), Error> {
         let objects: Vec<PodObject> = list(&self.kubernetes.api(), self.selector.as_deref()).await?;
-        Ok(objects.iter().filter_map(|object| facts::pod(object, &self.virtual_nodes)).collect())
+        let pods = objects.iter().filter_map(|object| facts::pod(object, &self.virtual_nodes)).collect();
+        let wrong = objects.iter().filter_map(|object| {
+            let found = settings::combine(None, object.metadata.annotations.as_ref()?).findings;
+            Some((object.metadata.uid.as_deref()?.into(), found.iter().map(ToString::to_string).collect()))
+        });
+        Ok((pods, wrong.collect()))
     }
 
     pub(super) async fn budgets(&self) -> Result<Vec<Budget>, Error> {

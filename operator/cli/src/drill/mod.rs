@@ -34,7 +34,7 @@ struct Drilled {
 pub(crate) async fn drill(args: &DrillArgs) -> Result<String, Error> {
     let policy = Policy { length: Duration::from_secs(args.notice_seconds.into()), ..Policy::default() };
     let cluster = Cluster::connect(args).await?;
-    let pods = cluster.pods().await?;
+    let (pods, wrong) = cluster.pods().await?;
     let missing = plan::missing(&pods, &args.workloads);
     if !missing.is_empty() {
         let place =
@@ -43,7 +43,7 @@ pub(crate) async fn drill(args: &DrillArgs) -> Result<String, Error> {
     }
     let budgets = cluster.budgets().await?;
     let mut results = Vec::new();
-    for group in plan::groups(pods, &budgets, &args.workloads, &policy) {
+    for group in plan::groups(pods, &wrong, &budgets, &args.workloads, &policy) {
         let mut subject = group.subject();
         if let Some(pod) = group.eligible.first() {
             subject.dry_run = Some(cluster.dry_run(pod).await);

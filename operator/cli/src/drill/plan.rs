@@ -40,6 +40,9 @@ impl Choice {
     }
 }
 
+/// What is wrong with the spot settings of pods, by UID.
+pub(super) type Missettings = BTreeMap<Arc<str>, Vec<String>>;
+
 /// A workload with spot pods.
 #[derive(Clone, Debug)]
 pub(super) struct Group {
@@ -51,6 +54,8 @@ pub(super) struct Group {
     pub(super) spared: BTreeMap<NotEligible, usize>,
     /// Pods that are on no spot instance.
     pub(super) others: usize,
+    /// What is wrong with spot settings, and of how many pods.
+    pub(super) missettings: BTreeMap<String, usize>,
     pub(super) budgets: Vec<Budget>,
     pub(super) start: Option<std::time::Duration>,
 }
@@ -70,7 +75,13 @@ impl Group {
 }
 
 /// The chosen workloads that have spot pods, by namespace, kind and name.
-pub(super) fn groups(pods: Vec<Pod>, budgets: &[Budget], chosen: &[Choice], policy: &Policy) -> Vec<Group> {
+pub(super) fn groups(
+    pods: Vec<Pod>,
+    wrong: &Missettings,
+    budgets: &[Budget],
+    chosen: &[Choice],
+    policy: &Policy,
+) -> Vec<Group> {
     let mut by_workload: BTreeMap<(Arc<str>, Option<Owner>), Vec<Pod>> = BTreeMap::new();
     let is_chosen = |pod: &Pod| {
         chosen.is_empty()
@@ -82,7 +93,7 @@ pub(super) fn groups(pods: Vec<Pod>, budgets: &[Budget], chosen: &[Choice], poli
     }
     by_workload
         .into_iter()
-        .map(|((namespace, workload), pods)| group(namespace, workload, pods, budgets, policy))
+        .map(|((namespace, workload), pods)| group(namespace, workload, pods, wrong, budgets, policy))
         .filter(|group| !group.eligible.is_empty() || !group.spared.is_empty())
         .collect()
 }
@@ -91,6 +102,7 @@ fn group(
     namespace: Arc<str>,
     workload: Option<Owner>,
     pods: Vec<Pod>,
+    wrong: &Missettings,
     budgets: &[Budget],
     policy: &Policy,
 ) -> Group {
@@ -99,6 +111,10 @@ fn group(
         budget.id.namespace == namespace && pods.iter().any(|pod| budget.selector.matches(&pod.labels))
     };
     let budgets: Vec<Budget> = budgets.iter().filter(selecting).cloned().collect();
+    let mut missettings = BTreeMap::new();
+    for text in pods.iter().filter_map(|pod| wrong.get(&pod.id.uid)).flatten() {
+        *missettings.entry(text.clone()).or_default() += 1;
+    }
     let (mut eligible, mut spared, mut others) = (Vec::new(), BTreeMap::new(), 0);
     for pod in pods {
         match notice::eligible(&pod, policy) {
@@ -108,7 +124,7 @@ fn group(
         }
     }
     eligible.sort_by(|a, b| a.id.cmp(&b.id));
-    Group { namespace, workload, eligible, spared, others, budgets, start }
+    Group { namespace, workload, eligible, spared, others, missettings, budgets, start }
 }
 
 /// Names that were chosen and that no workload with pods has.
@@ -177,7 +193,13 @@ mod tests {
         everything.selector = Selector::of(Some(&LabelSelector::default()));
         let mut elsewhere = everything.clone();
         elsewhere.id = BudgetRef::new("b", "all");
-        let found = groups(pods.clone(), &[everything, elsewhere], &[], &Policy::default());
+        let wrong = Missettings::from([
+            ("web-1".into(), vec!["a".to_owned()]),
+            ("web-2".into(), vec!["a".to_owned()]),
+        ]);
+        let found = groups(pods.clone(), &wrong, &[everything, elsewhere], &[], &Policy::default());
+        let missettings: Vec<_> = found.iter().map(|group| group.missettings.clone()).collect();
+        assert_eq!(missettings, [BTreeMap::new(), BTreeMap::from([("a".to_owned(), 2)]), BTreeMap::new()]);
         let shown: Vec<_> = found
             .iter()
             .map(|g| (g.subject().name(), g.eligible.len(), g.spared.clone(), g.others, g.budgets.len()))
@@ -190,7 +212,7 @@ mod tests {
                 ("StatefulSet a/db".to_owned(), 0, BTreeMap::from([(NotEligible::WrongAnnotation, 1)]), 0, 1),
             ]
         );
-        let only = groups(pods.clone(), &[], &[choice("deploy/web")], &Policy::default());
+        let only = groups(pods.clone(), &wrong, &[], &[choice("deploy/web")], &Policy::default());
         assert_eq!(only.len(), 1);
         assert_eq!(missing(&pods, &[choice("web"), choice("wbe")]), ["wbe"]);
     }

@@ -51,7 +51,8 @@ fn notes(result: &Drilled) -> Vec<String> {
     let spared = result.group.spared.iter().map(|(why, count)| {
         format!("{count} spot pods would not be evicted: {} ({})", why.message(), why.as_str())
     });
-    findings.chain(spared).collect()
+    let missettings = result.group.missettings.iter().map(|(text, count)| format!("{count} pods: {text}"));
+    findings.chain(spared).chain(missettings).collect()
 }
 
 pub(super) fn json(results: &[Drilled], real: bool) -> Value {
@@ -78,6 +79,8 @@ pub(super) fn json(results: &[Drilled], real: bool) -> Value {
             .iter()
             .map(|(why, count)| json!({ "reason": why.as_str(), "pods": count, "message": why.message() }))
             .collect();
+        let missettings: Vec<Value> =
+            group.missettings.iter().map(|(text, count)| json!({ "pods": count, "message": text })).collect();
         let budgets: Vec<Value> = group
             .budgets
             .iter()
@@ -93,6 +96,7 @@ pub(super) fn json(results: &[Drilled], real: bool) -> Value {
             "budgets": budgets,
             "findings": findings,
             "notEvicted": spared,
+            "spotSettings": missettings,
             "became": became.map(|[saved, late, left]| json!({ "saved": saved, "late": late, "left": left })),
         })
     };
