@@ -175,6 +175,9 @@ reasons! {
         /// The cloud has a resource that belongs to the object and is not in use, and `deletionPolicy: Retain` keeps it.
         /// Delete it by hand if nobody needs it.
         StrayKept,
+        /// On the ConfigMap eci-operator-cluster-id of the operator's namespace: the cloud has resources with this
+        /// cluster's tag that belong to no object. They are billed; the operator's log says what to do with each.
+        OrphansFound,
     }
 }
 

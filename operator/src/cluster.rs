@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ObjectReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::PostParams;
-use kube::{Api, Client, ResourceExt as _};
+use kube::{Api, Client, Resource as _, ResourceExt as _};
 
 use crate::kubernetes::{self, KubeError};
 
@@ -43,6 +43,15 @@ pub enum ClusterError {
     },
 }
 
+/// This cluster, as the cloud knows it.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    /// Its ID.
+    pub id: String,
+    /// The ConfigMap that remembers it: what events are about that concern the cluster as a whole.
+    pub remembered: Option<ObjectReference>,
+}
+
 /// Whether the text can be an ID: 1 to 64 characters of `A–Z a–z 0–9 - _ .`
 pub fn is_valid(id: &str) -> bool {
     (1..=64).contains(&id.len())
@@ -65,7 +74,7 @@ pub async fn id(
     namespace: &str,
     configured: Option<&str>,
     remember: bool,
-) -> Result<String, ClusterError> {
+) -> Result<Cluster, ClusterError> {
     let id = if let Some(id) = configured {
         id.to_owned()
     } else {
@@ -78,7 +87,7 @@ pub async fn id(
     let target = || format!("ConfigMap {namespace}/{CONFIG_MAP}");
     let mut found = kubernetes::call("get", target, api.get(CONFIG_MAP)).await?;
     if found.is_none() && !remember {
-        return Ok(id);
+        return Ok(Cluster { id, remembered: None });
     }
     if found.is_none() {
         let new = ConfigMap {
@@ -97,9 +106,10 @@ pub async fn id(
             created => created?,
         };
     }
+    let remembered = found.as_ref().map(|map| map.object_ref(&()));
     let before = found.and_then(|map| map.data?.remove(KEY)).unwrap_or_default();
     if before == id {
-        Ok(id)
+        Ok(Cluster { id, remembered })
     } else {
         Err(ClusterError::Changed { namespace: namespace.to_owned(), before, now: id })
     }

@@ -8,7 +8,7 @@ use eci_core::cloud::Cloud;
 use futures::{StreamExt as _, stream};
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{Action, Config, Controller, Error};
-use kube::runtime::reflector::{self, ObjectRef};
+use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt as _, watcher as watch_objects};
 use kube::{Api, Client, ResourceExt as _};
@@ -72,8 +72,8 @@ impl<K: Managed, C: Cloud> Shared<K, C> {
     }
 }
 
-/// The controller of one namespace, or of all: whether its objects were read once, and the task that runs until `stop`
-/// says so.
+/// The controller of one namespace, or of all: whether its objects were read once, the objects, and the task that runs
+/// until `stop` says so.
 pub fn controller<K: Managed, C: Cloud>(
     shared: Arc<Shared<K, C>>,
     client: Client,
@@ -81,7 +81,7 @@ pub fn controller<K: Managed, C: Cloud>(
     nudges: Arc<Nudges>,
     workers: u16,
     mut stop: watch::Receiver<bool>,
-) -> (watch::Receiver<bool>, impl Future<Output = ()> + Send) {
+) -> (watch::Receiver<bool>, Store<Guarded<K>>, impl Future<Output = ()> + Send) {
     let api: Api<Guarded<K>> = match &namespace {
         Some(namespace) => Api::namespaced(client, namespace),
         None => Api::all(client),
@@ -89,6 +89,7 @@ pub fn controller<K: Managed, C: Cloud>(
     let (filled, objects_read) = watch::channel(false);
     let (store, writer) = reflector::store();
     let watched = (Arc::clone(&shared), store.clone());
+    let objects = store.clone();
     let lean = watch_objects(api, watcher::Config::default())
         // Nobody reads who wrote which field, and it is most of an object.
         .modify(|object| object.managed_fields_mut().clear());
@@ -145,5 +146,5 @@ pub fn controller<K: Managed, C: Cloud>(
         }
         std::future::ready(())
     });
-    (objects_read, task)
+    (objects_read, objects, task)
 }

@@ -11,10 +11,12 @@ use eci_core::cloud::{
 use eci_core::cloud_resource::{Create, Desired, Record};
 use eci_core::image_cache::{self, Defaults, ImageCacheKind};
 use eci_core::pull_secret::{self, PullSecret, PullSecretError};
+use eci_core::sweeper::Orphan;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::kind::Managed;
+use crate::sweep::WayOut;
 
 impl Managed for ImageCacheKind {
     type Object = ImageCache;
@@ -53,6 +55,13 @@ impl Managed for ImageCacheKind {
         secrets: &[PullSecret],
     ) -> Result<Vec<RegistryCredential>, PullSecretError> {
         pull_secret::logins(secrets, &request.images)
+    }
+
+    fn way_out(view: &ImageCacheView, orphan: &Orphan, region: &str) -> WayOut {
+        WayOut {
+            delete: format!("aliyun eci DeleteImageCache --RegionId {region} --ImageCacheId {}", view.id),
+            take_over: image_cache::take_over(view, orphan).map(|manifest| manifest.to_string()),
+        }
     }
 
     async fn list<C: Cloud>(

@@ -9,12 +9,15 @@ use eci_core::cloud::{ClientToken, Cloud, CloudError, CloudId, Page, PageToken};
 use eci_core::cloud_resource::{Create, Desired, Kind, Record};
 use eci_core::image_cache::Defaults;
 use eci_core::pull_secret::{PullSecret, PullSecretError};
+use eci_core::sweeper::Orphan;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::core::NamespaceResourceScope;
 use kube::{Resource, ResourceExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+use crate::sweep::WayOut;
 
 /// A kind, bound to its Kubernetes type and to the port. Wiring only: what is decided is decided in the core.
 pub trait Managed: Kind<View: PartialEq, Request: Serialize> + Send + Sync {
@@ -53,6 +56,9 @@ pub trait Managed: Kind<View: PartialEq, Request: Serialize> + Send + Sync {
         request: &Self::Request,
         secrets: &[PullSecret],
     ) -> Result<Self::Credentials, PullSecretError>;
+
+    /// What is to be done with a resource that belongs to no object.
+    fn way_out(view: &Self::View, orphan: &Orphan, region: &str) -> WayOut;
 
     /// One page of the resources that carry all of `tags`.
     fn list<C: Cloud>(

@@ -27,4 +27,5 @@ pub mod report;
 pub mod run;
 pub mod shutdown;
 pub mod snapshot;
+pub mod sweep;
 pub mod telemetry;

@@ -72,6 +72,11 @@ impl<K: Managed> Sighting<K> {
         self.ended.is_some()
     }
 
+    /// Whether so much is missing in the newest complete list that it is not believed.
+    pub fn is_suspect(&self) -> bool {
+        self.suspect
+    }
+
     /// How long after `now` the next list is due.
     fn due(&self, asked: bool, busy: bool, intervals: &Intervals, now: Mono) -> Duration {
         let Some(ended) = self.ended else { return Duration::ZERO };

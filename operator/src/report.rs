@@ -5,6 +5,7 @@ use std::fmt;
 use eci_api::condition::{ConditionType, EventReason, Reason};
 use eci_core::cloud::CloudId;
 use eci_core::cloud_resource::{Effect, Next, Plan, Read, Record};
+use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::runtime::events::{Event, EventType, Recorder};
 use kube::{Client, Resource};
@@ -99,9 +100,26 @@ impl Reporter {
         self.publish(object, EventType::Warning, reason, "Reconcile", &note).await;
     }
 
+    /// Tells of resources that belong to no object; `cluster` is what the event is about.
+    pub async fn orphans(&self, cluster: &ObjectReference, note: &str) {
+        let reason = EventReason::OrphansFound.as_str();
+        self.publish_about(cluster, EventType::Warning, reason, "Sweep", note).await;
+    }
+
     async fn publish<O: Resource<DynamicType = ()>>(
         &self,
         object: &O,
+        type_: EventType,
+        reason: &str,
+        action: &str,
+        note: &str,
+    ) {
+        self.publish_about(&object.object_ref(&()), type_, reason, action, note).await;
+    }
+
+    async fn publish_about(
+        &self,
+        reference: &ObjectReference,
         type_: EventType,
         reason: &str,
         action: &str,
@@ -114,10 +132,9 @@ impl Reporter {
             action: action.to_owned(),
             secondary: None,
         };
-        let reference = object.object_ref(&());
         let target = || format!("an event about {}", reference.name.as_deref().unwrap_or_default());
         // An event is a courtesy: its failure stops nothing.
-        match kubernetes::call("publish", target, self.recorder.publish(&event, &reference)).await {
+        match kubernetes::call("publish", target, self.recorder.publish(&event, reference)).await {
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "an event is lost"),
         }

@@ -10,6 +10,7 @@ use eci_aliyun::pace::Rate;
 use eci_core::cloud::Cloud;
 use eci_core::cloud_resource::{Kind as _, Limits};
 use eci_core::image_cache::ImageCacheKind;
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use tokio::net::TcpListener;
 use tokio::sync::watch::{self, error::RecvError};
@@ -29,6 +30,7 @@ use crate::metrics::Metrics;
 use crate::nudge::Nudges;
 use crate::observe::{Intervals, Observer, Sighting};
 use crate::report::Reporter;
+use crate::sweep::Sweep;
 
 /// How long running work may take to end after a signal.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(25);
@@ -107,7 +109,7 @@ pub async fn run(config: Config, signal: impl Future<Output = ()>) -> Result<(),
     let listen = |error| RunError::Listen { address: config.listen_address, error };
     let listener = TcpListener::bind(config.listen_address).await.map_err(listen)?;
     let address = listener.local_addr().map_err(listen)?;
-    tracing::info!(cluster, %address, "the operator is {namespace}'s; health and metrics are served");
+    tracing::info!(cluster = cluster.id, %address, "the operator is {namespace}'s; health and metrics are served");
 
     let (stop, stopped) = watch::channel(false);
     let mut tasks = JoinSet::new();
@@ -133,7 +135,9 @@ pub async fn run(config: Config, signal: impl Future<Output = ()>) -> Result<(),
     let process = Process {
         client,
         cloud: Arc::new(cloud),
-        cluster,
+        cluster: cluster.id,
+        // Events of the operator's own namespace need the permission for all.
+        remembered: cluster.remembered.filter(|_| !config.dry_run && config.namespaces.is_empty()),
         clock,
         metrics: Arc::clone(&metrics),
         page_limit: limits.reads,
@@ -188,6 +192,8 @@ struct Process<C> {
     client: Client,
     cloud: Arc<C>,
     cluster: String,
+    /// The ConfigMap that remembers it, when events about it may be written.
+    remembered: Option<ObjectReference>,
     clock: Clock,
     metrics: Arc<Metrics>,
     page_limit: Duration,
@@ -204,7 +210,7 @@ fn image_caches<C: Cloud>(
     stopped: &watch::Receiver<bool>,
     tasks: &mut JoinSet<&'static str>,
 ) -> [Step; 2] {
-    let Process { client, cloud, cluster, clock, metrics, page_limit, leadership, pod } = process;
+    let Process { client, cloud, cluster, remembered, clock, metrics, page_limit, leadership, pod } = process;
     let namespaces: Vec<Option<String>> = if config.namespaces.is_empty() {
         vec![None]
     } else {
@@ -230,19 +236,20 @@ fn image_caches<C: Cloud>(
         Arc::clone(&cloud),
         Objects::new(client.clone()),
         Arc::clone(&observer),
-        reporter,
-        metrics,
+        reporter.clone(),
+        Arc::clone(&metrics),
         clock,
         settings,
     )
     .with_leadership(leadership.clone());
     let shared = Arc::new(Shared::new(driver, config.workers));
 
-    let mut watches = Vec::new();
+    let (mut watches, mut stores) = (Vec::new(), Vec::new());
     for (namespace, nudges) in readers {
         let (shared, client, stopped) = (Arc::clone(&shared), client.clone(), stopped.clone());
-        let (filled, task) = controller(shared, client, namespace, nudges, config.workers, stopped);
+        let (filled, store, task) = controller(shared, client, namespace, nudges, config.workers, stopped);
         watches.push(filled);
+        stores.push(store);
         tasks.spawn(async move {
             task.await;
             "image cache controller"
@@ -276,6 +283,26 @@ fn image_caches<C: Cloud>(
         }
         let _ = stopping.wait_for(|stop| *stop).await;
         "readiness"
+    });
+
+    let sweep = Sweep {
+        observer: Arc::clone(&observer),
+        stores,
+        objects_read: objects_read.clone(),
+        namespaces: config.namespaces.clone(),
+        region: config.region.clone(),
+        leadership: leadership.clone(),
+        metrics,
+        reporter,
+        cluster: remembered,
+    };
+    let mut stopping = stopped.clone();
+    tasks.spawn(async move {
+        tokio::select! {
+            () = sweep.run() => {}
+            _ = stopping.wait_for(|stop| *stop) => {}
+        }
+        "image cache sweeper"
     });
 
     let intervals =

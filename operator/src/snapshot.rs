@@ -74,6 +74,16 @@ impl<K: Managed> Snapshot<K> {
         self.items.contains_key(id)
     }
 
+    /// The resources that it shows, by ID.
+    pub fn all(&self) -> impl Iterator<Item = &K::View> {
+        self.items.values()
+    }
+
+    /// A resource that it shows.
+    pub fn get(&self, id: &CloudId) -> Option<&K::View> {
+        self.items.get(id)
+    }
+
     /// How many resources it shows.
     pub fn len(&self) -> usize {
         self.items.len()

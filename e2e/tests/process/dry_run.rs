@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::SOON;
 
 /// Waits until the operator's log has a line with all of these words.
-async fn logged(stack: &Stack, words: &[&str]) -> Result<String> {
+pub(crate) async fn logged(stack: &Stack, words: &[&str]) -> Result<String> {
     let operator = stack.operator().context("the operator runs")?;
     eventually(&format!("a log line with {words:?}"), SOON, || async {
         let log = operator.log_tail(100_000);

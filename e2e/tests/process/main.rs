@@ -6,6 +6,7 @@ mod dry_run;
 mod metrics;
 #[path = "../../../operator/tests/openmetrics/mod.rs"]
 mod openmetrics;
+mod orphans;
 
 use std::time::Duration;
 

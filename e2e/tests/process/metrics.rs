@@ -32,7 +32,7 @@ fn sum(page: &BTreeMap<String, Family>, name: &str, labels: &[(&str, &str)]) -> 
 }
 
 /// Waits until a metric has this value.
-async fn shows(stack: &Stack, name: &str, labels: &[(&str, &str)], expected: f64) -> Result<()> {
+pub(crate) async fn shows(stack: &Stack, name: &str, labels: &[(&str, &str)], expected: f64) -> Result<()> {
     eventually(&format!("{name} {labels:?} is {expected}"), LATER, || async move {
         let page = scrape(stack).await.map_err(|error| error.to_string())?;
         let seen = sum(&page, name, labels);

@@ -12,14 +12,39 @@ use eci_api::quantity::CacheSize;
 use eci_api::{REQUESTED_AT, image_cache};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde_json::{Value, json};
 
 use crate::cloud::{CacheState, ClientToken, CloudId, ImageCacheView, UpdateImageCache};
 use crate::cloud_resource::{Desired, FailedBuilds, Kind, Operation, Owned, Phase, Problem, Record, Refusal};
+use crate::sweeper::Orphan;
 
 /// Most of the cloud's events that a status shows.
 pub const EVENTS_SHOWN: usize = 5;
 /// Longest message of one of them, in characters.
 pub const EVENT_LIMIT: usize = 256;
+
+/// The manifest of an object that takes over a cache without one: an object of the name in the tags does so. `None` when
+/// the tags name no object, or the cache has no images that a spec can have.
+pub fn take_over(view: &ImageCacheView, orphan: &Orphan) -> Option<Value> {
+    let (namespace, name) = orphan.made_for.as_ref()?;
+    let valid = |image: &String| {
+        // What is printed is pasted into a shell.
+        !image.contains('\'') && ImageReference::parse(image).is_ok()
+    };
+    if view.images.is_empty() || view.images.len() > 20 || !view.images.iter().all(valid) {
+        return None;
+    }
+    let mut spec = json!({ "images": view.images });
+    if let Some(size) = view.size_gib.and_then(|gib| CacheSize::from_gib(gib).ok()) {
+        spec["size"] = size.to_string().into();
+    }
+    Some(json!({
+        "apiVersion": "eci-operator.io/v1alpha1",
+        "kind": "ImageCache",
+        "metadata": { "namespace": namespace, "name": name },
+        "spec": spec,
+    }))
+}
 
 /// The kind.
 #[derive(Debug)]

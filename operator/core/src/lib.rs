@@ -14,4 +14,5 @@ pub mod pace;
 pub mod profile;
 pub mod pull_secret;
 pub mod spot;
+pub mod sweeper;
 pub mod time;
