@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::binaries::{Binaries, Tool};
 use super::certs::{Pki, write_private};
 use super::error::Error;
+use super::fence::KWOK;
 use super::kubeconfig::{self, Login};
 use super::nodes::MANAGED;
 use super::process::Process;
@@ -109,7 +110,7 @@ impl Components<'_> {
     }
 
     pub(crate) fn kwok(&self, stages: Option<&Path>) -> Result<Process, Error> {
-        let kubeconfig = self.client("eci-testbed:kwok", Some("system:masters"), Tool::Kwok)?;
+        let kubeconfig = self.client(KWOK, Some("system:masters"), Tool::Kwok)?;
         let stages = if let Some(path) = stages {
             path.to_owned()
         } else {

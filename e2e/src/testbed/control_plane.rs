@@ -17,6 +17,7 @@ use super::certs::Pki;
 use super::command::{self, Output};
 use super::components::{Components, audit_log_path, log_dir};
 use super::error::Error;
+use super::fence;
 use super::identity::Identity;
 use super::kubeconfig::{self, Login};
 use super::process::Process;
@@ -161,6 +162,7 @@ impl ControlPlane {
             plane.processes.push(components.scheduler()?);
         }
         if options.kwok {
+            fence::install(&plane.client()?).await?;
             plane.processes.push(components.kwok(options.kwok_config.as_deref())?);
         }
         if options.controllers {

@@ -17,6 +17,7 @@ mod command;
 mod components;
 mod control_plane;
 mod error;
+mod fence;
 mod identity;
 mod kubeconfig;
 mod lock;

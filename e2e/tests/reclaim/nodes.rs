@@ -8,7 +8,7 @@ use eci_e2e::workload::{Workload, condition, is_ready};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use kube::Api;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 
 use crate::{PATIENCE, namespace};
@@ -113,4 +113,26 @@ async fn virtual_nodes_of_both_makes_take_only_pods_that_tolerate_them() {
         let refused = |pod: &Pod| condition(pod, "PodScheduled") == Some("False");
         until(&pods, &format!("not-on-{name}"), "it is refused", refused).await;
     }
+}
+
+#[tokio::test]
+async fn the_simulated_kubelet_cannot_end_a_pod_that_nobody_deleted() {
+    let client = namespace("fenced").await;
+    let pod = Workload::new("fenced", "web", 1).bare_pod("web", None).unwrap();
+    let pods: Api<Pod> = Api::namespaced(client, "fenced");
+    pods.create(&PostParams::default(), &pod).await.unwrap();
+    until(&pods, "web", "it is Ready", is_ready).await;
+    let kwok = crate::plane().await.client_for_user("eci-testbed:kwok").await.unwrap();
+    let as_kwok: Api<Pod> = Api::namespaced(kwok, "fenced");
+    // A dry run, since the policy may be a moment away.
+    let dry = DeleteParams { dry_run: true, ..DeleteParams::default().grace_period(0) };
+    let refused = eventually("it is refused", PATIENCE, || async {
+        match as_kwok.delete("web", &dry).await {
+            Err(error) => Ok(error.to_string()),
+            Ok(_) => Err("it is accepted"),
+        }
+    })
+    .await
+    .unwrap();
+    assert!(refused.contains("kwok may only end pods that are being deleted"), "{refused}");
 }
