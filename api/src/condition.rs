@@ -160,9 +160,18 @@ reasons! {
         /// DataCache: a cache of somebody else has this bucket and path. Choose another path, or take it over with
         /// `spec.adopt`.
         BucketPathTaken,
-        /// The cache that `spec.adopt` names does not exist, has another owner, or the namespace is not labelled
-        /// eci-operator.io/privileged=true; the message says which.
-        AdoptionRefused,
+        /// The spec has a field that is only for namespaces which an administrator has labelled
+        /// eci-operator.io/privileged=true.
+        NamespaceNotPrivileged,
+        /// The cache that `spec.adopt` names is being taken over: its tags are set, and wait to be shown by the cloud.
+        Adopting,
+        /// The cache that `spec.adopt` names does not exist in the operator's region. It is looked for every minute.
+        AdoptionNotFound,
+        /// The cache belongs to another object or cluster, or an older object claims it; the message says which.
+        AdoptionConflict,
+        /// The cache that `spec.adopt` names has failed, or has other images or another size than the spec says; the
+        /// message names them.
+        AdoptionMismatch,
     }
 }
 

@@ -35,6 +35,8 @@ pub const MAX_IMAGES: usize = 20;
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("has(self.osType) == has(oldSelf.osType) && (!has(self.osType) || self.osType == oldSelf.osType)").message("spec.osType is immutable: a cache for another operating system is another ImageCache"),
+    validation = Rule::new("!has(self.adopt) || has(self.deletionPolicy)").message("spec.adopt needs an explicit spec.deletionPolicy: say whether the cache that you take over is deleted with this object"),
+    validation = Rule::new("has(self.adopt) == has(oldSelf.adopt) && (!has(self.adopt) || self.adopt == oldSelf.adopt)").message("spec.adopt is immutable: what was taken over stays so, and another cache is another ImageCache"),
     validation = Rule::new("!has(self.snapshotCopies) || !has(self.snapshotCopies.flash) || (has(self.flash) && self.flash)").message("spec.snapshotCopies.flash needs spec.flash: true, for only then there is a local snapshot to copy")
 )]
 pub struct ImageCacheSpec {
@@ -123,13 +125,29 @@ pub struct ImageCacheSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub os_type: Option<OsType>,
 
-    /// What happens to the cloud resource when this object is deleted: Delete (when absent) or Retain.
+    /// Take over a cache that exists in the cloud instead of building one. Only in namespaces that an administrator has
+    /// labelled eci-operator.io/privileged=true. `images` and `size` must be those of the cache; later changes of them are
+    /// carried out as usual. Immutable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adopt: Option<AdoptImageCache>,
+
+    /// What happens to the cloud resource when this object is deleted: Delete (when absent) or Retain. Required with
+    /// adopt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,
 
     /// Stop reconciling anything but deletion. Ready keeps its value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
+}
+
+/// A cache of the cloud to take over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AdoptImageCache {
+    /// Its ID, `imc-…`.
+    #[serde(rename = "imageCacheID")]
+    #[schemars(length(min = 5, max = 64), regex(pattern = r"^imc-[a-z0-9-]+$"))]
+    pub image_cache_id: String,
 }
 
 /// The value of a tag.
@@ -183,12 +201,12 @@ pub struct AcrInstance {
     )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub domains: Vec<String>,
-    /// Role in the account of the cache, for an instance of another account. Not accepted by this version: it would
-    /// let a namespace act as any role of the account.
+    /// Role in the account of the cache, for an instance of another account. Only in namespaces that an administrator has
+    /// labelled eci-operator.io/privileged=true, for a build may act as any role that is named here.
     #[serde(rename = "serviceRoleARN", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256), regex(pattern = r"^acs:ram::[0-9]+:role/.+$"))]
     pub service_role_arn: Option<String>,
-    /// Role in the account of the instance. Not accepted by this version.
+    /// Role in the account of the instance. Likewise.
     #[serde(rename = "userRoleARN", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256), regex(pattern = r"^acs:ram::[0-9]+:role/.+$"))]
     pub user_role_arn: Option<String>,
@@ -309,6 +327,9 @@ pub struct ImageCacheStatus {
     /// What the resource was made from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub applied: Option<Applied>,
+    /// ID of a cache whose adoption was begun and is not yet confirmed.
+    #[serde(rename = "adoptingImageCacheID", skip_serializing_if = "Option::is_none")]
+    pub adopting_image_cache_id: Option<String>,
     /// A second resource that is being built to replace the first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub successor: Option<Successor>,
@@ -340,7 +361,7 @@ pub struct ImageCacheStatus {
 pub struct CachedImage {
     /// The reference as written.
     pub reference: String,
-    /// Its digest, when known.
+    /// Its digest, when the reference names it; the cloud's API tells none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
 }

@@ -174,6 +174,13 @@ async fn live(stack: &mut Stack, caches: &Caches) -> Result<()> {
         }
     }
     caches.says("web", "True", "Available", SOON).await?;
+    // A namespace without the label may not name a role of the account: the operator reads the label.
+    let pull = json!([{ "id": "cri-example", "serviceRoleARN": "acs:ram::123456789012:role/pull" }]);
+    stack.plane().kubectl(["label", "namespace", WHERE, "eci-operator.io/privileged=true"]).await?.ok()?;
+    caches.create("role", json!({ "images": ["nginx"], "acrInstances": pull })).await?;
+    caches.says("role", "True", "Available", SOON).await?;
+    caches.delete("role").await?;
+    caches.is_gone("role", SOON).await?;
     // A second start finds what the first one remembered.
     ensure!(stack.stop_operator().await?, "the operator ended with an error");
     stack.start_operator().await?;

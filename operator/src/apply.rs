@@ -3,7 +3,7 @@
 use eci_api::condition::Reason;
 use eci_api::image_cache::SecretVersion;
 use eci_core::cloud::{ClientToken, Cloud, CloudError, CloudId, Meaning};
-use eci_core::cloud_resource::{Create, DeleteReason, Effect, Outcome, Plan, Problem};
+use eci_core::cloud_resource::{Create, DeleteReason, Effect, Outcome, PRIVILEGED, Plan, Problem};
 use eci_core::pull_secret::PullSecret;
 use kube::{Resource as _, ResourceExt as _};
 use serde_json::{Value, json};
@@ -28,13 +28,13 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
             Effect::AddFinalizer => {
                 let patch = patch::add_finalizer(copy.object.finalizers(), &copy.version());
                 let written = self.objects.patch::<K>(&copy.key, patch).await;
-                adopt(written, copy, entry)?
+                take_over(written, copy, entry)?
             }
             Effect::RemoveFinalizer => {
                 match patch::remove_finalizer(copy.object.finalizers(), &copy.version()) {
                     Some(patch) => {
                         let written = self.objects.patch::<K>(&copy.key, patch).await;
-                        adopt(written, copy, entry)?
+                        take_over(written, copy, entry)?
                     }
                     None => Outcome::Conflict,
                 }
@@ -119,7 +119,9 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
     ) -> Result<Outcome, KubeError> {
         let patch = patch::status(difference, &copy.version());
         let written = self.objects.patch_status::<K>(&copy.key, &patch).await;
-        adopt(written, copy, entry)
+        let outcome = take_over(written, copy, entry)?;
+        self.peers.wrote(&copy.key, &copy.object);
+        Ok(outcome)
     }
 
     /// Looks a resource up by ID and remembers what that gave.
@@ -168,6 +170,21 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
         match K::create(&*self.cloud, create, credentials).await {
             Ok(id) => Outcome::Created(id),
             Err(error) => Outcome::Failed(error),
+        }
+    }
+
+    /// Whether the object's namespace has the label that lets its objects reach beyond it.
+    pub(crate) async fn is_privileged(&self, key: &Key) -> Result<Result<bool, Problem>, KubeError> {
+        let namespace = &key.namespace;
+        match self.objects.namespace_labels(namespace).await {
+            Ok(labels) => Ok(Ok(labels.get(PRIVILEGED).is_some_and(|value| value == "true"))),
+            Err(KubeError::Refused { code: 403, message, .. }) => Ok(Err(Problem {
+                reason: Reason::NamespaceNotPrivileged,
+                message: format!(
+                    "the operator may not read namespace {namespace}, so that nobody knows whether it is labelled {PRIVILEGED}=true; give its ServiceAccount the verb get on namespaces (chart value rbac.create). The API server says: {message}."
+                ),
+            })),
+            Err(error) => Err(error),
         }
     }
 
@@ -228,7 +245,7 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
 }
 
 /// Takes over the copy that a write returned.
-fn adopt<K: Managed>(
+fn take_over<K: Managed>(
     written: Result<K::Object, KubeError>,
     copy: &mut ObjectCopy<K>,
     entry: &mut Entry<K>,

@@ -88,6 +88,7 @@ pub fn controller<K: Managed, C: Cloud>(
     };
     let (filled, objects_read) = watch::channel(false);
     let (store, writer) = reflector::store();
+    shared.driver.peers.watch(store.clone(), objects_read.clone());
     let watched = (Arc::clone(&shared), store.clone());
     let objects = store.clone();
     let lean = watch_objects(api, watcher::Config::default())

@@ -3,7 +3,7 @@
 //! A reconcile is a short series of passes. Each pass asks the core what to do next, does that one thing, and asks
 //! again, until there is nothing to do but wait.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,6 +17,7 @@ use eci_core::cloud_resource::{
 use eci_core::image_cache::Defaults;
 use eci_core::time::Mono;
 use eci_core::{audit, pace};
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Resource as _, ResourceExt as _};
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -29,6 +30,7 @@ use crate::kubernetes::{KubeError, Objects};
 use crate::lease::Leadership;
 use crate::metrics::Metrics;
 use crate::observe::Observer;
+use crate::peers::Registry;
 use crate::report::{InWords, Reporter};
 
 /// Most passes of one reconcile. A creation takes about eight.
@@ -222,6 +224,7 @@ impl<K: Managed> Entry<K> {
 struct Turns<'a> {
     create: Option<SemaphorePermit<'a>>,
     change: Option<SemaphorePermit<'a>>,
+    adoption: Option<SemaphorePermit<'a>>,
 }
 
 /// The controller of a kind.
@@ -238,6 +241,7 @@ pub struct Driver<K: Managed, C> {
     known: Mutex<BTreeMap<Key, Entry<K>>>,
     creates: Semaphore,
     changes: Semaphore,
+    pub(crate) peers: Registry<K>,
 }
 
 impl<K: Managed, C: Cloud> Driver<K, C> {
@@ -264,6 +268,7 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
             known: Mutex::default(),
             creates: Semaphore::new(CALLS_AT_ONCE),
             changes: Semaphore::new(CALLS_AT_ONCE),
+            peers: Registry::new(None),
         }
     }
 
@@ -271,6 +276,12 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
     #[must_use]
     pub fn with_gate(self, gate: Arc<dyn Gate>) -> Self {
         Self { gate, ..self }
+    }
+
+    /// The same driver for objects of these namespaces, each with a watch of its own; `None` is all of them, with one.
+    #[must_use]
+    pub fn with_namespaces(self, namespaces: Option<BTreeSet<String>>) -> Self {
+        Self { peers: Registry::new(namespaces), ..self }
     }
 
     /// The same driver, which acts only while this process leads.
@@ -330,6 +341,7 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
     pub fn forget(&self, key: &Key) {
         self.known().remove(key);
         self.metrics.forget(K::NOUN, key);
+        self.peers.forget(key);
         self.observer.forget(key);
     }
 
@@ -337,11 +349,12 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
     pub fn retain(&self, exists: impl Fn(&Key) -> bool) {
         self.known().retain(|key, _| exists(key));
         self.metrics.retain(K::NOUN, &exists);
+        self.peers.retain(&exists);
         self.observer.retain(exists);
     }
 
     async fn passes(&self, mut copy: ObjectCopy<K>, entry: &mut Entry<K>) -> Result<Verdict, Failure> {
-        let mut secrets = None;
+        let (mut secrets, mut privileged, mut peers) = (None, None, None);
         // Kept until the end: from the record of a create call to its answer.
         let mut turns = Turns::default();
         let mut rehearsal = Rehearsal::default();
@@ -364,6 +377,8 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
                 list: list.as_ref(),
                 list_error: list_error.as_deref(),
                 secrets: secrets.clone(),
+                privileged: privileged.clone(),
+                peers: peers.clone(),
                 region: &self.settings.region,
                 lease_left,
             };
@@ -384,7 +399,7 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
                 }
                 return Ok(Verdict::AwaitsTurn);
             }
-            audit::check::<K>(&object, &record, &plan).map_err(Failure::Unlawful)?;
+            audit::check::<K>(&object, desired.adopt.as_ref(), &record, &plan).map_err(Failure::Unlawful)?;
             if self.settings.dry_run {
                 let view = newest_view(&plan, list.as_ref(), entry.look.as_ref());
                 if let Some(verdict) = self.rehearse(&mut rehearsal, &plan, view.as_ref(), &mut copy, entry) {
@@ -401,6 +416,14 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
                     let request = request_of::<K>(names, &record, &desired);
                     secrets = Some(self.secret_versions(&copy.key, names, request).await?);
                 }
+                Next::Read(Read::Namespace) => privileged = Some(self.is_privileged(&copy.key).await?),
+                Next::Read(Read::Peers) => {
+                    turns.adoption = turns.adoption.take().or_else(|| self.peers.turn());
+                    peers = self.peers.all().filter(|_| turns.adoption.is_some());
+                    if peers.is_none() {
+                        return Ok(Verdict::AwaitsTurn);
+                    }
+                }
                 Next::Read(Read::List(since)) => {
                     if self.observer.await_list(&copy.key, &entry.uid, *since) {
                         return Ok(Verdict::AwaitsList);
@@ -410,8 +433,8 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
                 // It was on the copy alone.
                 Next::Do(_) if self.settings.dry_run => {}
                 Next::Do(effect) => {
-                    // The next pass may ask for the secrets of another request.
-                    secrets = None;
+                    // The next pass may ask for the secrets of another request, and others go on meanwhile.
+                    (secrets, peers) = (None, None);
                     let view = newest_view(&plan, list.as_ref(), entry.look.as_ref());
                     if !self.apply(effect, view.as_ref(), &mut copy, entry).await? {
                         return Ok(Verdict::Gone);
@@ -482,6 +505,7 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
                 name: copy.key.name.clone(),
                 uid: uid_of(&copy.object),
             },
+            created: copy.object.creation_timestamp().map_or(Timestamp::MIN, |t| t.0),
             generation: copy.generation(),
             resource_version: copy.version(),
             deleting: copy.is_deleting(),

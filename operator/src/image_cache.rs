@@ -8,7 +8,7 @@ use eci_core::cloud::{
     ClientToken, Cloud, CloudError, CloudId, CreateImageCache, ImageCacheView, Page, PageToken,
     RegistryCredential,
 };
-use eci_core::cloud_resource::{Create, Desired, Record};
+use eci_core::cloud_resource::{Create, Desired, Peer, Record};
 use eci_core::image_cache::{self, Defaults, ImageCacheKind};
 use eci_core::pull_secret::{self, PullSecret, PullSecretError};
 use eci_core::sweeper::Orphan;
@@ -25,6 +25,10 @@ impl Managed for ImageCacheKind {
 
     fn desired(object: &ImageCache, defaults: &Defaults) -> Desired<ImageCacheRequest> {
         image_cache::desired(object, defaults)
+    }
+
+    fn peer(object: &ImageCache) -> Peer {
+        image_cache::peer(object)
     }
 
     fn status_of(object: &ImageCache) -> Option<&ImageCacheStatus> {

@@ -6,7 +6,7 @@ use std::future::Future;
 
 use eci_api::condition::Wanted;
 use eci_core::cloud::{ClientToken, Cloud, CloudError, CloudId, Page, PageToken};
-use eci_core::cloud_resource::{Create, Desired, Kind, Record};
+use eci_core::cloud_resource::{Create, Desired, Kind, Peer, Record};
 use eci_core::image_cache::Defaults;
 use eci_core::pull_secret::{PullSecret, PullSecretError};
 use eci_core::sweeper::Orphan;
@@ -36,6 +36,8 @@ pub trait Managed: Kind<View: PartialEq, Request: Serialize> + Send + Sync {
 
     /// What the user wants.
     fn desired(object: &Self::Object, defaults: &Defaults) -> Desired<Self::Request>;
+    /// What an object has to do with resources, for the others.
+    fn peer(object: &Self::Object) -> Peer;
     /// The status of an object.
     fn status_of(object: &Self::Object) -> Option<&Self::Status>;
     /// The conditions of a status.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use eci_api::image_cache::SecretVersion;
 use eci_core::pull_secret::PullSecret;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt as _};
 use secrecy::SecretSlice;
@@ -155,6 +155,13 @@ impl Objects {
             }
             other => other,
         }
+    }
+
+    /// The labels of a namespace; none when it does not exist.
+    pub async fn namespace_labels(&self, name: &str) -> Result<BTreeMap<String, String>, KubeError> {
+        let api: Api<Namespace> = Api::all(self.client.clone());
+        let found = call("get", || format!("Namespace {name}"), api.get_metadata(name)).await?;
+        Ok(found.and_then(|namespace| namespace.metadata.labels).unwrap_or_default())
     }
 
     /// A secret with its version.

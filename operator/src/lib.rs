@@ -23,6 +23,7 @@ pub mod metrics;
 pub mod nudge;
 pub mod observe;
 pub mod patch;
+mod peers;
 pub mod report;
 pub mod run;
 pub mod shutdown;

@@ -159,6 +159,8 @@ impl<R> fmt::Display for InWords<'_, R> {
         match &self.0.next {
             Next::Read(Read::Object) => f.write_str("read the object"),
             Next::Read(Read::Secrets(names)) => write!(f, "read the secrets {}", names.join(", ")),
+            Next::Read(Read::Namespace) => f.write_str("read the namespace's labels"),
+            Next::Read(Read::Peers) => f.write_str("look at the other objects"),
             Next::Read(Read::List(since)) => write!(f, "await a list begun after {:?}", since.0),
             Next::Read(Read::Resource(id)) => write!(f, "look up {id}"),
             Next::Do(effect) => match effect {

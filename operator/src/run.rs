@@ -241,6 +241,7 @@ fn image_caches<C: Cloud>(
         clock,
         settings,
     )
+    .with_namespaces((!config.namespaces.is_empty()).then(|| config.namespaces.iter().cloned().collect()))
     .with_leadership(leadership.clone());
     let shared = Arc::new(Shared::new(driver, config.workers));
 

@@ -23,19 +23,13 @@ use mutations::{Claim, Mutation};
 use world::{World, declared_states};
 
 /// What ends in another state than usable although the API server takes it, and in which.
-const NOT_USABLE: [(&str, &str); 5] = [
-    ("acrInstances[].serviceRoleARN: present", "InvalidSpec"),
-    ("acrInstances[].serviceRoleARN: longest", "InvalidSpec"),
-    ("acrInstances[].userRoleARN: present", "InvalidSpec"),
-    ("acrInstances[].userRoleARN: longest", "InvalidSpec"),
-    ("suspend: true", "Suspended"),
-];
+const NOT_USABLE: [(&str, &str); 1] = [("suspend: true", "Suspended")];
 
 /// Fields that a usable spec cannot have.
 const LEFT_OUT: [&str; 2] = ["acrInstances[].serviceRoleARN", "acrInstances[].userRoleARN"];
 
 /// Reasons that nothing here can reach, and the test that does; or why nothing does yet.
-const REACHED_ELSEWHERE: [(&str, Elsewhere); 4] = [
+const REACHED_ELSEWHERE: [(&str, Elsewhere); 3] = [
     (
         "Pending",
         Elsewhere::Test(
@@ -51,7 +45,6 @@ const REACHED_ELSEWHERE: [(&str, Elsewhere); 4] = [
         ),
     ),
     ("BucketPathTaken", Elsewhere::Nowhere("DataCache has no controller yet")),
-    ("AdoptionRefused", Elsewhere::Nowhere("there is no spec.adopt yet")),
 ];
 
 /// Where else a reason is reached.
@@ -71,7 +64,13 @@ fn schema() -> Result<Value> {
     let crd: Value =
         serde_saphyr::from_str(&fs::read_to_string(repository().join("crds/imagecaches.yaml"))?)?;
     let schema = crd.pointer("/spec/versions/0/schema/openAPIV3Schema/properties/spec");
-    schema.cloned().context("the CRD has no schema of a spec")
+    let mut schema = schema.cloned().context("the CRD has no schema of a spec")?;
+    // It is immutable, so that no edit leads there or back; its states are in the table of states.
+    schema["properties"]
+        .as_object_mut()
+        .and_then(|fields| fields.remove("adopt"))
+        .context("no spec.adopt")?;
+    Ok(schema)
 }
 
 /// Every field, each with a value from the middle. The examples of texts are such that they can be cut and padded.

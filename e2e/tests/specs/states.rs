@@ -71,6 +71,9 @@ pub(crate) async fn all() -> Result<Shown> {
         the_view_of_the_cloud_is_suspect,
         an_update_by_hand_fails,
         loses_its_snapshot,
+        needs_a_privileged_namespace,
+        is_adopted,
+        is_adopted_by_two,
     );
     Ok(shown)
 }
@@ -355,5 +358,73 @@ async fn loses_its_snapshot() -> Result<Shown> {
         ensure!(world.living("a")[0].id != before.id, "{rule:?}: it is not replaced");
         shown.add(world.shown);
     }
+    Ok(shown)
+}
+
+async fn needs_a_privileged_namespace() -> Result<Shown> {
+    let instances = json!([{ "id": "cri-example", "serviceRoleARN": "acs:ram::123456789012:role/pull" }]);
+    let mut world = World::new();
+    world.privileged = false;
+    world.create("a", &spec(&json!({ "acrInstances": instances })))?;
+    world.until_says("a", "NamespaceNotPrivileged").await?;
+    ensure!(world.living("a").is_empty(), "it was built");
+    world.privileged = true;
+    world.until_well("a").await?;
+    Ok(world.shown)
+}
+
+/// A cache that outlived its object, by way of every reason not to take it over.
+async fn retained() -> Result<(World, String)> {
+    let mut world = well("old", &spec(&json!({ "deletionPolicy": "Retain" }))).await?;
+    let id = world.living("old").first().context("a cache")?.id.clone();
+    world.delete("old")?;
+    world.until("it is gone", |world| !world.exists("old")).await?;
+    Ok((world, id))
+}
+
+async fn is_adopted() -> Result<Shown> {
+    let (mut world, id) = retained().await?;
+    let adopting = |id: &str, more: &Value| {
+        let mut spec = spec(&json!({ "deletionPolicy": "Delete", "adopt": { "imageCacheID": id } }));
+        if let (Some(spec), Some(more)) = (spec.as_object_mut(), more.as_object()) {
+            spec.extend(more.clone());
+        }
+        spec
+    };
+    world.create("a", &adopting(&id, &json!({ "size": "77Gi" })))?;
+    world.until_says("a", "AdoptionMismatch").await?;
+    world.edit("a", &adopting("imc-none", &json!({})))?;
+    world.until_says("a", "AdoptionNotFound").await?;
+    world.edit("a", &adopting(&id, &json!({})))?;
+    world.until_says("a", "Available").await?;
+    let status = world.object("a")?.status.clone().context("a status")?;
+    ensure!(status.image_cache_id.as_deref() == Some(id.as_str()), "{status:?}");
+    // The cache still has the name that it was made with.
+    let living = world.living("old");
+    ensure!(living.len() == 1 && world.living("a").is_empty(), "something was built");
+    ensure!(!living[0].tags.contains_key("eci-operator.io/retained"), "{:?}", living[0].tags);
+    let mut shown = world.shown.clone();
+    for reason in ["AdoptionMismatch", "AdoptionNotFound"] {
+        shown.healed.insert(reason.into());
+    }
+    world.delete("a")?;
+    world.until("it is gone", |world| !world.exists("a")).await?;
+    ensure!(world.living("old").is_empty(), "the policy was Delete");
+    Ok(shown)
+}
+
+async fn is_adopted_by_two() -> Result<Shown> {
+    let (mut world, id) = retained().await?;
+    let both = spec(&json!({ "deletionPolicy": "Retain", "adopt": { "imageCacheID": id } }));
+    world.create("a", &both)?;
+    world.create("b", &both)?;
+    world.until_says("a", "Available").await?;
+    world.until_says("b", "AdoptionConflict").await?;
+    world.delete("a")?;
+    world.until("it is gone", |world| !world.exists("a")).await?;
+    ensure!(world.living("old").len() == 1, "it was deleted");
+    world.until_says("b", "Available").await?;
+    let mut shown = world.shown.clone();
+    shown.healed.insert("AdoptionConflict".into());
     Ok(shown)
 }

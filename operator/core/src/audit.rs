@@ -5,9 +5,10 @@ use crate::cloud_resource::{DeleteReason, Effect, Kind, Next, Object, Plan, Reco
 
 /// Says which law a plan breaks, if any.
 ///
-/// `before` is the record of the copy that the pass saw, `owned` whether it belongs to this very object.
+/// `adopts` is the resource that the spec takes over, `before` the record of the copy that the pass saw, `owned` whether it belongs to this very object.
 pub fn check<K: Kind>(
     object: &Object,
+    adopts: Option<&CloudId>,
     before: &Record<K::Request>,
     plan: &Plan<K::Request>,
 ) -> Result<(), String> {
@@ -20,6 +21,14 @@ pub fn check<K: Kind>(
     let living = [&before.current, &before.successor];
     let is_ours = |id: &CloudId| owned && living.iter().any(|o| o.as_ref().is_some_and(|o| o.id == *id));
     match effect {
+        Effect::Delete { id, .. } if Some(id) == adopts && last_attempt == 0 => {
+            Err(format!("{id} would be deleted before it was confirmed to be this object's"))
+        }
+        Effect::Write(record)
+            if takes_over_unrecorded(adopts.filter(|_| last_attempt == 0), before, record) =>
+        {
+            Err("a resource would be taken over without a record of it".into())
+        }
         Effect::Create(_) if object.deleting => {
             Err("a create call for an object that is being deleted".into())
         }
@@ -60,4 +69,10 @@ pub fn check<K: Kind>(
         }
         _ => Ok(()),
     }
+}
+
+/// Whether `after` has for its own what an adoption should have been recorded for.
+fn takes_over_unrecorded<R>(adopts: Option<&CloudId>, before: &Record<R>, after: &Record<R>) -> bool {
+    let owns = after.current.as_ref().map(|owned| &owned.id);
+    adopts.is_some() && owns == adopts && before.adopting.as_ref() != adopts
 }

@@ -15,7 +15,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 
 use crate::cloud::{CacheState, ClientToken, CloudId, ImageCacheView, UpdateImageCache};
-use crate::cloud_resource::{Desired, FailedBuilds, Kind, Operation, Owned, Phase, Problem, Record, Refusal};
+use crate::cloud_resource::{
+    Desired, FailedBuilds, Kind, Operation, Owned, Peer, Phase, Problem, Record, Refusal,
+};
 use crate::sweeper::Orphan;
 
 /// Most of the cloud's events that a status shows.
@@ -153,6 +155,19 @@ impl Kind for ImageCacheKind {
         request
     }
 
+    fn differs(request: &ImageCacheRequest, view: &ImageCacheView) -> Option<String> {
+        let found = Self::corrected(request, view);
+        let mut parts = Vec::new();
+        if found.images != request.images {
+            let images: Vec<_> = found.images.iter().take(image_cache::MAX_IMAGES).map(|i| clip(i)).collect();
+            parts.push(format!("its images are {}", images.join(", ")));
+        }
+        if found.size_gib != request.size_gib {
+            parts.push(format!("its size is {}Gi", found.size_gib));
+        }
+        (!parts.is_empty()).then(|| parts.join(" and "))
+    }
+
     fn may_be_eliminated(applied: &ImageCacheRequest) -> bool {
         applied.elimination_strategy == Some(EliminationStrategy::Lru)
     }
@@ -187,6 +202,8 @@ pub fn desired(object: &ImageCache, defaults: &Defaults) -> Desired<ImageCacheRe
         request: request(object, defaults),
         deletion_policy: object.spec.deletion_policy.unwrap_or_default(),
         suspend: object.spec.suspend.unwrap_or(false),
+        adopt: object.spec.adopt.as_ref().and_then(|a| CloudId::parse(&a.image_cache_id).ok()),
+        privileged: spec_acts_as_a_role(object).then_some("spec.acrInstances with a role ARN"),
         requested_at: annotations.and_then(|a| a.get(REQUESTED_AT)).map(|v| v.chars().take(128).collect()),
     }
 }
@@ -203,8 +220,9 @@ fn request(object: &ImageCache, defaults: &Defaults) -> Result<ImageCacheRequest
     check_images(&spec.images).map_err(invalid)?;
     let size = spec.size.as_deref().map_or(Ok(CacheSize::default()), CacheSize::parse);
     let size = size.map_err(|e| invalid(format!("spec.size: {e}")))?;
-    if spec.acr_instances.iter().any(|a| a.service_role_arn.is_some() || a.user_role_arn.is_some()) {
-        return Err(invalid("spec.acrInstances: role ARNs let a namespace act as a role of the account; this version accepts them in no namespace. Remove serviceRoleARN and userRoleARN and use spec.imagePullSecrets".into()));
+    if let Some(adopt) = &spec.adopt {
+        CloudId::parse(&adopt.image_cache_id)
+            .map_err(|e| invalid(format!("spec.adopt.imageCacheID: {e}")))?;
     }
     let network = spec.network.clone().unwrap_or_default();
     let v_switch_ids =
@@ -246,6 +264,33 @@ fn request(object: &ImageCache, defaults: &Defaults) -> Result<ImageCacheRequest
         os_type: spec.os_type,
         tags: spec.tags.iter().map(|(k, v)| (k.clone(), v.0.clone())).collect(),
     })
+}
+
+/// Whether a build acts as a role of the account, which reaches beyond the namespace.
+fn spec_acts_as_a_role(object: &ImageCache) -> bool {
+    object.spec.acr_instances.iter().any(|a| a.service_role_arn.is_some() || a.user_role_arn.is_some())
+}
+
+/// What an object has to do with resources, for the others that want to take one over.
+pub fn peer(object: &ImageCache) -> Peer {
+    let metadata = &object.metadata;
+    let uid = metadata.uid.clone().unwrap_or_default();
+    let record = record(object.status.as_ref().filter(|s| s.owner_uid.as_ref() == Some(&uid)));
+    // A claim that may not be made must not keep others from theirs.
+    let conditions = object.status.iter().flat_map(|s| &s.conditions);
+    let refused = conditions.into_iter().any(|c| c.reason == Reason::NamespaceNotPrivileged.as_str());
+    let adopt = object.spec.adopt.as_ref().filter(|_| !refused);
+    let owned = record.current.iter().chain(&record.successor).map(|o| o.id.clone());
+    Peer {
+        namespace: metadata.namespace.clone().unwrap_or_default(),
+        name: metadata.name.clone().unwrap_or_default(),
+        uid,
+        created: metadata.creation_timestamp.as_ref().map_or(Timestamp::MIN, |t| t.0),
+        deleting: metadata.deletion_timestamp.is_some(),
+        adopts: adopt.and_then(|a| CloudId::parse(&a.image_cache_id).ok()),
+        adopting: record.adopting.clone(),
+        owns: owned.chain(record.retiring.iter().cloned()).collect(),
+    }
 }
 
 fn check_images(images: &[String]) -> Result<(), String> {
@@ -336,6 +381,7 @@ pub fn record(status: Option<&ImageCacheStatus>) -> Record<ImageCacheRequest> {
             .zip(status.applied.as_ref())
             .and_then(|(id, a)| owned(id, a)),
         successor: status.successor.as_ref().and_then(|s| owned(&s.image_cache_id, &s.applied)),
+        adopting: status.adopting_image_cache_id.as_deref().and_then(|id| CloudId::parse(id).ok()),
         retiring: status.retiring.iter().filter_map(|id| CloudId::parse(id).ok()).collect(),
         failed: status.failed_builds.as_ref().map(|f| FailedBuilds {
             count: f.count,
@@ -415,6 +461,7 @@ pub fn status(
             .successor
             .as_ref()
             .map(|s| Successor { image_cache_id: s.id.to_string(), applied: applied(s) }),
+        adopting_image_cache_id: record.adopting.as_ref().map(ToString::to_string),
         retiring: record.retiring.iter().map(ToString::to_string).collect(),
         operation: record.operation.as_ref().map(|op| ApiOperation {
             attempt: op.attempt,
@@ -472,7 +519,7 @@ fn shown(view: &ImageCacheView) -> ImageCacheStatus {
             .images
             .iter()
             .filter(|image| named.insert(*image))
-            .map(|image| CachedImage { reference: image.clone(), digest: None })
+            .map(|image| CachedImage { reference: image.clone(), digest: digest_of(image) })
             .collect(),
         expiration_time: view.expiration_time.map(time),
         last_matched_time: view.last_matched_time.map(time),
@@ -489,6 +536,11 @@ fn shown(view: &ImageCacheView) -> ImageCacheStatus {
             .collect(),
         ..ImageCacheStatus::default()
     }
+}
+
+/// The digest that a reference names; the cloud tells of no other.
+fn digest_of(image: &str) -> Option<String> {
+    image.split_once('@').map(|(_, digest)| digest.to_owned()).filter(|digest| !digest.is_empty())
 }
 
 fn clip(text: &str) -> String {

@@ -86,6 +86,8 @@ pub(crate) struct World {
     pub(crate) defaults: Defaults,
     /// Whether the operator has credentials.
     pub(crate) credentials: bool,
+    /// Whether the namespace is.
+    pub(crate) privileged: bool,
     cloud: SimCloud,
     clock: Clock,
     start: Timestamp,
@@ -116,6 +118,7 @@ impl World {
                 security_group_id: Some("sg-default".into()),
             },
             credentials: true,
+            privileged: true,
             clock,
             start,
             entries: BTreeMap::new(),

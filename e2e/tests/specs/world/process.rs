@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use eci_api::FINALIZER;
 use eci_api::condition::{MESSAGE_LIMIT, Reason};
 use eci_api::image_cache::{ImageCache, ImageCacheRequest, SecretVersion};
@@ -11,7 +11,7 @@ use eci_core::audit;
 use eci_core::cloud::{ClientToken, CloudError, CloudId, ImageCacheView, Meaning};
 use eci_core::cloud_resource::identity::TAG_CLUSTER;
 use eci_core::cloud_resource::{
-    Create, Effect, Limits, List, Next, Object, Observed, Outcome, Owner, Plan, Problem, Read, plan,
+    Create, Effect, Limits, List, Next, Object, Observed, Outcome, Owner, Peers, Plan, Problem, Read, plan,
 };
 use eci_core::pull_secret::PullSecret;
 use eci_core::time::{Mono, Now};
@@ -73,6 +73,10 @@ impl World {
         }
     }
 
+    fn peers(&self) -> Peers {
+        Peers { all: self.entries.values().map(|entry| K::peer(&entry.object)).collect(), namespaces: None }
+    }
+
     fn signed(&self, action: &'static str) -> Result<(), CloudError> {
         if self.credentials {
             return Ok(());
@@ -105,15 +109,19 @@ impl World {
                 list: list.as_ref(),
                 list_error: self.list_error.as_ref(),
                 secrets: secrets.clone(),
+                privileged: Some(Ok(self.privileged)),
+                peers: Some(self.peers()),
                 region: &self.region,
                 lease_left: None,
             };
             let now = self.now();
             let entry = self.entries.get_mut(name).context("it exists")?;
             let planned = plan(seen, &desired, &mut entry.memory, &Limits::default(), now);
-            audit::check::<K>(&about, &record, &planned).map_err(anyhow::Error::msg)?;
+            audit::check::<K>(&about, desired.adopt.as_ref(), &record, &planned)
+                .map_err(anyhow::Error::msg)?;
             let view = newest_view(&planned, list.as_ref(), entry.look.as_ref());
             match &planned.next {
+                Next::Read(Read::Namespace | Read::Peers) => bail!("it was given what it asks for"),
                 Next::Read(Read::Object) => live = true,
                 Next::Read(Read::Secrets(names)) => {
                     let recorded = record.operation.as_ref().map(|operation| &operation.request);
@@ -334,6 +342,7 @@ fn about(object: &ImageCache, live: bool) -> Object {
             name: metadata.name.clone().unwrap_or_default(),
             uid: metadata.uid.clone().unwrap_or_default(),
         },
+        created: metadata.creation_timestamp.as_ref().map_or(Timestamp::MIN, |t| t.0),
         generation: metadata.generation.unwrap_or_default(),
         resource_version: metadata.resource_version.clone().unwrap_or_default(),
         deleting: metadata.deletion_timestamp.is_some(),

@@ -27,11 +27,21 @@ impl<K: Kind> Pass<'_, K> {
             return self.await_list(since);
         }
         let retain = self.desired.deletion_policy == DeletionPolicy::Retain;
-        for id in self.ours() {
+        // What was not confirmed as this object's own is never deleted.
+        let unconfirmed = self.record.adopting.clone().or_else(|| self.to_adopt());
+        for id in self.ours().into_iter().filter(|id| unconfirmed.as_ref() != Some(id)) {
+            match self.is_anothers(&id) {
+                Err(plan) => return *plan,
+                Ok(true) => continue,
+                Ok(false) => {}
+            }
             let plan = if retain { self.release(&id) } else { self.remove(&id, DeleteReason::ObjectDeleted) };
             if let Some(plan) = plan {
                 return plan;
             }
+        }
+        if let Some(plan) = unconfirmed.and_then(|id| self.give_back(&id)) {
+            return plan;
         }
         if let Some(Err(mut plan)) = self.in_doubt().map(|turn| self.window_over(turn)) {
             // The reason that people see is the deletion; the message says what it waits for.
@@ -70,7 +80,7 @@ impl<K: Kind> Pass<'_, K> {
     }
 
     /// Hands a resource over to people: our ownership tags go, a tag says where it came from.
-    fn release(&mut self, id: &CloudId) -> Option<Decision<K>> {
+    pub(super) fn release(&mut self, id: &CloudId) -> Option<Decision<K>> {
         if self.memory.released.contains(id) {
             return None;
         }

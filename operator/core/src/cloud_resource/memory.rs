@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::identity::TAG_UID;
 use super::{Create, Effect, Kind, Limits, Observed, Record, Turn};
 use crate::cloud::{ClientToken, CloudError, CloudId, Meaning};
 use crate::time::{Mono, Now};
@@ -166,7 +167,13 @@ pub enum Outcome {
 
 impl<K: Kind> Memory<K> {
     /// Takes in what a pass sees, before it plans. `record` is the object's own.
-    pub(super) fn digest(&mut self, seen: &Observed<'_, K>, record: &Record<K::Request>, now: Now) {
+    pub(super) fn digest(
+        &mut self,
+        seen: &Observed<'_, K>,
+        record: &Record<K::Request>,
+        adopts: Option<&CloudId>,
+        now: Now,
+    ) {
         self.born.get_or_insert(now.mono);
         if self.version.as_ref().is_none_or(|(version, _)| *version != seen.object.resource_version) {
             self.version = Some((seen.object.resource_version.clone(), now.mono));
@@ -188,11 +195,11 @@ impl<K: Kind> Memory<K> {
         for owned in record.current.iter().chain(&record.successor) {
             self.known.entry(owned.id.clone()).or_insert(now.mono);
         }
-        self.forget(seen, record);
+        self.forget(seen, record, adopts);
     }
 
     /// Keeps what is known of resources that the record, the list or an answer names, or that were not seen to go.
-    fn forget(&mut self, seen: &Observed<'_, K>, record: &Record<K::Request>) {
+    fn forget(&mut self, seen: &Observed<'_, K>, record: &Record<K::Request>, adopts: Option<&CloudId>) {
         let Some(list) = seen.list else { return };
         let listed: BTreeSet<&CloudId> = list.items.iter().map(K::id).collect();
         self.strays.retain(|id, _| listed.contains(id));
@@ -203,6 +210,7 @@ impl<K: Kind> Memory<K> {
             named.insert(id.clone());
         }
         self.known.retain(|id, _| named.contains(id) || !self.gone.contains(id));
+        named.extend(adopts.cloned());
         named.extend(self.known.keys().cloned());
         self.gone.retain(|id| named.contains(id));
         self.released.retain(|id| named.contains(id));
@@ -244,9 +252,11 @@ impl<K: Kind> Memory<K> {
             (Effect::Delete { id, .. }, Outcome::Failed(e)) if e.meaning == Meaning::NotFound => {
                 self.accept_delete(id, now);
             }
-            (Effect::Retag { id, remove, .. }, Outcome::Done) => self.accept_tags(id, remove.is_empty(), now),
-            (Effect::Retag { id, remove, .. }, Outcome::Failed(e)) if e.meaning == Meaning::NotFound => {
-                self.accept_tags(id, remove.is_empty(), now);
+            (Effect::Retag { id, set, .. }, Outcome::Done) => {
+                self.accept_tags(id, set.contains_key(TAG_UID), now);
+            }
+            (Effect::Retag { id, set, .. }, Outcome::Failed(e)) if e.meaning == Meaning::NotFound => {
+                self.accept_tags(id, set.contains_key(TAG_UID), now);
             }
             (Effect::Update { id, request, .. }, Outcome::Done) => {
                 self.trouble = None;

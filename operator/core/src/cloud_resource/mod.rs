@@ -9,9 +9,10 @@
 //! `docs/adr/0001-exactly-once.md`; the model in `tests/model/` runs this very code.
 //!
 //! Reading order: this file, `plan.rs` (a pass), `steady.rs` (a resource and its spec), `resolve.rs` (an operation whose
-//! outcome is not known), `sight.rs` (what can be believed), `remove.rs` and `delete.rs` (the end), `memory.rs` (what a
+//! outcome is not known), `sight.rs` (what can be believed), `remove.rs` and `delete.rs` (the end), `adopt.rs` (what exists is taken over), `memory.rs` (what a
 //! process knows beyond the status), `speak.rs` (reasons and conditions).
 
+mod adopt;
 mod delete;
 pub mod identity;
 mod memory;
@@ -33,6 +34,7 @@ use jiff::Timestamp;
 use crate::cloud::{ClientToken, CloudError, CloudId};
 use crate::time::Mono;
 
+pub use adopt::{PRIVILEGED, Peer, Peers};
 pub use identity::Owner;
 pub use memory::{Memory, Outcome};
 pub use plan::{plan, queued};
@@ -77,6 +79,8 @@ pub trait Kind: 'static {
     fn updated(wanted: &Self::Request, applied: &Self::Request) -> Self::Request;
     /// `assumed`, corrected by what the cloud shows: what a resource was really made from.
     fn corrected(assumed: &Self::Request, view: &Self::View) -> Self::Request;
+    /// What the resource is that the request does not say, and that a change in place does not mend; for people.
+    fn differs(request: &Self::Request, view: &Self::View) -> Option<String>;
     /// Whether the cloud may remove the resource by itself to make room.
     fn may_be_eliminated(applied: &Self::Request) -> bool;
 }
@@ -122,6 +126,8 @@ pub struct Record<R> {
     pub last_rebuild: Option<Timestamp>,
     /// The value of the annotation `requested-at` that was last acted upon.
     pub handled_request: Option<String>,
+    /// A resource whose adoption was begun and is not confirmed: our tags may be on it.
+    pub adopting: Option<CloudId>,
     /// When the cloud said that it would delete the resource.
     pub expiration: Option<Timestamp>,
     /// Whether the cloud has ever shown the current resource.
@@ -146,6 +152,7 @@ impl<R> Default for Record<R> {
             refusal: None,
             last_rebuild: None,
             handled_request: None,
+            adopting: None,
             expiration: None,
             seen: false,
             usable: false,
@@ -161,6 +168,7 @@ impl<R> Record<R> {
             && self.operation.is_none()
             && self.current.is_none()
             && self.successor.is_none()
+            && self.adopting.is_none()
             && self.retiring.is_empty()
     }
 }
@@ -269,6 +277,10 @@ pub struct Observed<'a, K: Kind> {
     pub list_error: Option<&'a CloudError>,
     /// The secrets that [`Read::Secrets`] asked for.
     pub secrets: Option<Result<Vec<SecretVersion>, Problem>>,
+    /// Whether the namespace is privileged, when [`Read::Namespace`] asked for it.
+    pub privileged: Option<Result<bool, Problem>>,
+    /// The other objects, when [`Read::Peers`] asked for them.
+    pub peers: Option<Peers>,
     /// The operator's region.
     pub region: &'a str,
     /// How long the lease still lasts; `None` without leader election.
@@ -280,6 +292,8 @@ pub struct Observed<'a, K: Kind> {
 pub struct Object {
     /// Who it is.
     pub owner: Owner,
+    /// When it was created.
+    pub created: Timestamp,
     /// Generation.
     pub generation: i64,
     /// resourceVersion of this copy.
@@ -314,6 +328,10 @@ pub struct Desired<R> {
     pub suspend: bool,
     /// The annotation `requested-at`.
     pub requested_at: Option<String>,
+    /// An existing resource to take over.
+    pub adopt: Option<CloudId>,
+    /// The field of the spec that only builds of privileged namespaces may use, when the request uses it.
+    pub privileged: Option<&'static str>,
 }
 
 /// Something that a person has to change.
@@ -380,6 +398,10 @@ pub enum Read {
     Object,
     /// The secrets of these names.
     Secrets(Vec<String>),
+    /// Whether the object's namespace is privileged.
+    Namespace,
+    /// The other objects of the kind. Nobody else may begin an adoption before this reconcile is over.
+    Peers,
     /// A complete list begun at this instant or later.
     List(Mono),
     /// One resource by ID.

@@ -36,7 +36,7 @@ pub fn plan<K: Kind>(
         // A status from a backup of another object is as good as none; what it names may be somebody's.
         record = Record::default();
     }
-    memory.digest(&seen, &record, now);
+    memory.digest(&seen, &record, desired.adopt.as_ref(), now);
     let mut pass = Pass { seen, desired, memory, limits, now, record, wake: None, busy: false, awaits: None };
     if pass.seen.object.deleting { pass.deleted() } else { pass.living() }
 }
@@ -91,7 +91,10 @@ impl<K: Kind> Pass<'_, K> {
         }
         let plan = match self.adopt_unrecorded() {
             Some(plan) => plan,
-            None => self.steady(),
+            None => match self.to_adopt() {
+                Some(id) => self.adopt(&id),
+                None => self.steady(),
+            },
         };
         if plan.next != Next::Rest {
             return plan;
@@ -201,7 +204,8 @@ impl<K: Kind> Pass<'_, K> {
             _ => None,
         };
         let owned = self.record.current.iter().chain(&self.record.successor).map(|o| o.id.clone());
-        owned.chain(made).chain(self.record.retiring.iter().cloned()).collect()
+        let adopted = self.record.adopting.clone().or_else(|| self.to_adopt());
+        owned.chain(made).chain(adopted).chain(self.record.retiring.iter().cloned()).collect()
     }
 
     /// Nothing can be decided before a list that was begun at `since` or later.

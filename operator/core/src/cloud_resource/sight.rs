@@ -83,14 +83,18 @@ impl<K: Kind> Pass<'_, K> {
         };
         let owner = &self.seen.object.owner;
         let known = self.known_ids();
-        // A namesake's resource that looking up by ID does not confirm is on its way out.
+        // A namesake's resource that looking up by ID does not confirm is on its way out, or somebody else's by now.
+        let still =
+            |view: &Option<K::View>| view.as_ref().is_some_and(|view| owner.is_namesake(K::tags(view)));
         let refuted = |view: &K::View| {
-            self.memory.looks.get(K::id(view)).is_some_and(|l| l.at >= list.begun && l.view.is_none())
+            self.memory.looks.get(K::id(view)).is_some_and(|l| l.at >= list.begun && !still(&l.view))
         };
+        // Whoever is to take over a resource takes no other one but what carries its own UID.
+        let inherits = first_look && self.desired.adopt.is_none();
         let newer = |view: &&K::View| {
             let tags = K::tags(view);
             let ours = owner.owns(tags) && attempt_of(tags).unwrap_or(0) > self.record.last_attempt;
-            (ours || (first_look && (owner.owns(tags) || owner.is_namesake(tags))))
+            (ours || (first_look && owner.owns(tags)) || (inherits && owner.is_namesake(tags)))
                 && !known.contains(K::id(view))
                 && !self.memory.gone.contains(K::id(view))
                 && (owner.owns(tags) || (K::phase(view) != Phase::Failed && !refuted(view)))
@@ -104,8 +108,10 @@ impl<K: Kind> Pass<'_, K> {
             };
             (owner.owns(tags), rank, attempt_of(tags), std::cmp::Reverse(K::id(view)))
         });
-        let highest =
-            list.items.iter().filter(|v| owner.owns(K::tags(v))).filter_map(|v| attempt_of(K::tags(v))).max();
+        let unconfirmed = self.to_adopt();
+        let mine =
+            list.items.iter().filter(|v| owner.owns(K::tags(v)) && Some(K::id(v)) != unconfirmed.as_ref());
+        let highest = mine.filter_map(|v| attempt_of(K::tags(v))).max();
         let Some(view) = best.cloned() else {
             self.record.last_attempt = self.record.last_attempt.max(highest.unwrap_or(0));
             return None;

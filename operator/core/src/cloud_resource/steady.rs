@@ -25,7 +25,7 @@ const SLOW_STALLS_AFTER: Duration = Duration::from_mins(30);
 /// How far the clocks of operator and cloud may differ: the cloud refuses calls beyond it (vendor's documentation).
 const CLOCK_ERROR: SignedDuration = SignedDuration::from_mins(15);
 /// Ownership tags that the cloud does not show yet are set again after this time.
-const RETAG_EVERY: Duration = Duration::from_mins(1);
+pub(super) const RETAG_EVERY: Duration = Duration::from_mins(1);
 
 impl<K: Kind> Pass<'_, K> {
     pub(super) fn steady(&mut self) -> Decision<K> {
@@ -58,8 +58,13 @@ impl<K: Kind> Pass<'_, K> {
         self.record.whole = K::is_whole(&view);
         self.record.expiration = K::expiration(&view);
         let foreign = !self.seen.object.owner.owns(K::tags(&view));
-        if let Some(plan) = foreign.then(|| self.retag(current)).flatten() {
-            return plan;
+        if foreign {
+            if let Some(plan) = self.taken_by_another(&current.id, &view) {
+                return plan;
+            }
+            if let Some(plan) = self.retag(current) {
+                return plan;
+            }
         }
         if current.broken {
             return self.rebuild(current, Reason::Broken, "stopped being usable");
@@ -244,7 +249,8 @@ impl<K: Kind> Pass<'_, K> {
         }
         self.record.last_rebuild = Some(self.now.wall);
         self.retire_current();
-        self.steady()
+        // What is there is deleted, and only what is recorded as given up may be.
+        if current.broken { self.write() } else { self.steady() }
     }
 
     pub(super) fn failed(&mut self, current: &Owned<K::Request>, failure: Option<String>) -> Decision<K> {
@@ -348,6 +354,11 @@ impl<K: Kind> Pass<'_, K> {
         let since = self.memory.version.as_ref().map_or(self.now.mono, |(_, since)| *since);
         if self.seen.list.is_none_or(|list| list.begun < since) {
             return self.await_list(since);
+        }
+        if let Some(field) = self.desired.privileged
+            && let Some(plan) = self.needs_privilege(field, usable)
+        {
+            return plan;
         }
         let secrets = match self.secrets_of(&request) {
             Ok(secrets) => secrets,

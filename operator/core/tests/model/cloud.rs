@@ -81,6 +81,9 @@ impl Kind for ModelKind {
     fn corrected(assumed: &Request, view: &Resource) -> Request {
         Request { image: view.request.image, keep: view.request.keep, ..assumed.clone() }
     }
+    fn differs(request: &Request, view: &Resource) -> Option<String> {
+        (request.image != view.request.image).then(|| "it has another image".into())
+    }
     fn may_be_eliminated(_: &Request) -> bool {
         false
     }

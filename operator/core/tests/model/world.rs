@@ -6,8 +6,8 @@ use eci_api::image_cache::{DeletionPolicy, SecretVersion};
 use eci_core::audit;
 use eci_core::cloud::{CloudError, CloudId, Meaning};
 use eci_core::cloud_resource::{
-    Create, Desired, Effect, Kind, Limits, List, Memory, Next, Object, Observed, Outcome, Owner, Phase, Plan,
-    Read, Record, plan,
+    Create, Desired, Effect, Kind, Limits, List, Memory, Next, Object, Observed, Outcome, Owner, Peers,
+    Phase, Plan, Read, Record, plan,
 };
 use eci_core::time::{Mono, Now};
 use jiff::Timestamp;
@@ -309,6 +309,7 @@ impl World {
         let now = self.clock(p);
         let object = Object {
             owner: Self::owner(copy),
+            created: self.now,
             generation: copy.generation,
             resource_version: copy.version.to_string(),
             deleting: copy.deleting,
@@ -325,18 +326,23 @@ impl World {
             deletion_policy: DeletionPolicy::Delete,
             suspend: copy.suspend,
             requested_at: copy.requested_at.clone(),
+            adopt: None,
+            privileged: None,
         };
         let seen = Observed {
             object: object.clone(),
             record: record.clone(),
             list: process.list.as_ref(),
             list_error: None,
+            privileged: None,
+            // There is no other object.
+            peers: Some(Peers::default()),
             secrets: process.secrets.clone().map(Ok),
             region: "r",
             lease_left: None,
         };
         let mut decided = plan(seen, &desired, &mut process.memory, &self.limits, now);
-        audit::check::<ModelKind>(&object, &record, &decided)?;
+        audit::check::<ModelKind>(&object, None, &record, &decided)?;
         if self.sabotage == Sabotage::HastyFinalizer && copy.deleting && decided.next == Next::Rest {
             decided.next = Next::Do(Effect::RemoveFinalizer);
         }
@@ -347,6 +353,7 @@ impl World {
 
     fn read(&mut self, p: usize, read: Read, fault: Fault) {
         match read {
+            Read::Namespace | Read::Peers => unreachable!("nothing is adopted, and there are no others"),
             Read::Object => self.get(p),
             Read::Secrets(_) => self.processes[p].secrets = Some(self.secret_version()),
             Read::List(_) => self.poll(p),

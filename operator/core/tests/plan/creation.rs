@@ -140,7 +140,15 @@ fn a_dead_namesakes_resource_is_taken_over_only_after_a_look_by_id() {
     t.has("uid-0", "imc-7", 4, "Ready");
     assert_eq!(
         t.story(),
-        ["list", "get the object", "look at imc-7", "add finalizer", "write [current imc-7]", "tag imc-7",]
+        [
+            "list",
+            "get the object",
+            "look at imc-7",
+            "add finalizer",
+            "write [current imc-7]",
+            "look at the others",
+            "tag imc-7"
+        ]
     );
     assert_eq!(t.ok(), "rest: Ready(Available); Current");
     assert!(owner("uid-1").owns(&t.at("imc-7").tags));

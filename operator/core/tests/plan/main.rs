@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod actors;
+mod adopt;
 mod broken;
 mod change;
 mod creation;

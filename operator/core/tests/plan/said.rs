@@ -2,6 +2,7 @@
 
 use eci_api::condition::MESSAGE_LIMIT;
 use eci_api::image_cache::{ImageCacheRequest, ImageCacheStatus};
+use eci_core::cloud_resource::identity::TAG_UID;
 use eci_core::cloud_resource::{Effect, Next, Object, Plan, Read, Record};
 
 /// What cli-utils' kstatus, and with it Flux and `kubectl wait`, reads from an object.
@@ -64,6 +65,8 @@ pub fn step(next: &Next<ImageCacheRequest>) -> String {
         Next::Rest => "rest".into(),
         Next::Read(Read::Object) => "get the object".into(),
         Next::Read(Read::Secrets(names)) => format!("read secrets {}", names.join(",")),
+        Next::Read(Read::Namespace) => "read the namespace".into(),
+        Next::Read(Read::Peers) => "look at the others".into(),
         Next::Read(Read::List(_)) => "list".into(),
         Next::Read(Read::Resource(id)) => format!("look at {id}"),
         Next::Do(effect) => match effect {
@@ -74,7 +77,7 @@ pub fn step(next: &Next<ImageCacheRequest>) -> String {
             Effect::Create(call) => format!("create {}/{}", call.turn.attempt, call.turn.send),
             Effect::Update { id, .. } => format!("update {id}"),
             Effect::Delete { id, why } => format!("delete {id} {why:?}"),
-            Effect::Retag { id, remove, .. } if remove.is_empty() => format!("tag {id}"),
+            Effect::Retag { id, set, .. } if set.contains_key(TAG_UID) => format!("tag {id}"),
             Effect::Retag { id, .. } => format!("release {id}"),
         },
     }
@@ -91,6 +94,7 @@ pub fn remembered(record: &Record<ImageCacheRequest>) -> String {
             .map(|o| format!("current {}{}", o.id, if o.updating { " updating" } else { "" })),
     );
     parts.extend(record.successor.as_ref().map(|o| format!("successor {}", o.id)));
+    parts.extend(record.adopting.iter().map(|id| format!("adopting {id}")));
     parts.extend(record.retiring.iter().map(|id| format!("retiring {id}")));
     parts.extend(record.failed.as_ref().map(|f| format!("failed {}", f.count)));
     parts.extend(record.refusal.as_ref().map(|r| format!("refused {}", r.count)));

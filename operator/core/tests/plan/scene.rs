@@ -9,8 +9,8 @@ use eci_api::image_cache::{DeletionPolicy, ImageCacheRequest, ImageCacheStatus, 
 use eci_core::audit;
 use eci_core::cloud::{CloudError, CloudId, ImageCacheView, Meaning};
 use eci_core::cloud_resource::{
-    Create, Desired, Effect, Limits, List, Memory, Next, Object, Observed, Outcome, Owner, Plan, Problem,
-    Read, Record, plan,
+    Create, Desired, Effect, Limits, List, Memory, Next, Object, Observed, Outcome, Owner, Peers, Plan,
+    Problem, Read, Record, plan,
 };
 use eci_core::image_cache::{self, ImageCacheKind};
 use eci_core::time::{Mono, Now};
@@ -42,9 +42,15 @@ pub struct Scene {
     pub lease_left: Option<Duration>,
     pub limits: Limits,
     pub now: Now,
+    /// Whether the namespace has the label.
+    pub privileged: bool,
+    /// The other objects.
+    pub peers: Peers,
     /// The last plan.
     pub last: Plan<ImageCacheRequest>,
     read: Option<Result<Vec<SecretVersion>, Problem>>,
+    labels_read: bool,
+    peers_read: bool,
     looks: BTreeMap<CloudId, (Mono, ImageCacheView)>,
     /// How many resources create calls have made.
     pub made: usize,
@@ -98,6 +104,7 @@ impl Scene {
         Self {
             object: Object {
                 owner: owner("uid-1"),
+                created: now.wall,
                 generation: 1,
                 resource_version: "1".into(),
                 deleting: false,
@@ -110,6 +117,8 @@ impl Scene {
                 deletion_policy: DeletionPolicy::Delete,
                 suspend: false,
                 requested_at: None,
+                adopt: None,
+                privileged: None,
             },
             memory: Memory::default(),
             cloud: Vec::new(),
@@ -131,7 +140,11 @@ impl Scene {
                 wake: None,
                 busy: false,
             },
+            privileged: true,
+            peers: Peers::default(),
             read: None,
+            labels_read: false,
+            peers_read: false,
             looks: BTreeMap::new(),
             made: 0,
             next_id: None,
@@ -233,11 +246,14 @@ impl Scene {
             list: self.list.as_ref(),
             list_error: self.list_error.as_ref(),
             secrets: self.read.clone(),
+            privileged: self.labels_read.then_some(Ok(self.privileged)),
+            peers: self.peers_read.then(|| self.peers.clone()),
             region: self.region,
             lease_left: self.lease_left,
         };
         self.last = plan(seen, &self.desired, &mut self.memory, &self.limits, self.now);
-        audit::check::<ImageCacheKind>(&self.object, &record, &self.last).unwrap();
+        audit::check::<ImageCacheKind>(&self.object, self.desired.adopt.as_ref(), &record, &self.last)
+            .unwrap();
         if self.last.next == Next::Rest {
             let status = self.status_of(&self.last.record, true);
             said::check_status(&self.object, &status);
@@ -257,7 +273,8 @@ impl Scene {
     /// The same, with every pass.
     pub fn story(&mut self) -> Vec<String> {
         self.object.live = false;
-        self.read = None;
+        self.labels_read = false;
+        (self.read, self.peers_read) = (None, false);
         self.go_on()
     }
 
@@ -290,6 +307,8 @@ impl Scene {
         self.advance(Duration::from_millis(1));
         match read {
             Read::Object => self.object.live = true,
+            Read::Namespace => self.labels_read = true,
+            Read::Peers => self.peers_read = true,
             Read::Secrets(_) => self.read = Some(self.secrets.clone()),
             Read::List(since) => {
                 assert!(since <= self.now.mono, "a list that is begun in the future");
@@ -309,7 +328,7 @@ impl Scene {
     fn written(&mut self, effect: &Effect<ImageCacheRequest>) {
         self.new_version();
         self.object.live = true;
-        self.read = None;
+        (self.read, self.peers_read) = (None, false);
         let outcome = Outcome::Written(self.object.resource_version.clone());
         self.memory.fold(effect, outcome, &self.limits, self.now);
     }
@@ -326,7 +345,7 @@ impl Scene {
     pub fn fold(&mut self, outcome: Outcome) {
         let Next::Do(effect) = self.last.next.clone() else { panic!("no effect: {:?}", self.last) };
         self.memory.fold(&effect, outcome, &self.limits, self.now);
-        self.read = None;
+        (self.read, self.peers_read) = (None, false);
     }
 
     /// The call of the last plan came to this; goes on.
@@ -403,6 +422,7 @@ impl Scene {
         }
         assert_eq!(said::remembered(&read), said::remembered(known));
         assert_eq!(read.last_attempt, known.last_attempt);
+        assert_eq!(read.adopting, known.adopting);
         assert_eq!(read.handled_request, known.handled_request);
     }
 }
