@@ -352,7 +352,8 @@ mod tests {
         assert_eq!((config.workers, config.listen_address.port()), (16, 8080));
         assert_eq!(config.cloud_writes_per_second.get(), 2);
         assert_eq!(config.virtual_node_labels[1], ("k8s.aliyun.com/vnode".into(), "true".into()));
-        assert_eq!(config.eviction(), eviction::Settings::default());
+        let rate = eviction::Settings { per_second: 50, burst: 100, ..eviction::Settings::default() };
+        assert_eq!(config.eviction(), rate, "the rate is the flag's");
         assert!(config.namespaces.is_empty() && config.defaults() == Defaults::default());
     }
 
