@@ -214,6 +214,13 @@ reasons! {
         /// A profile of equal priority says otherwise; the message names it, the field and a pod. Change one of the
         /// priorities.
         EqualPriority,
+        /// The operator may not evict pods. Give its ServiceAccount the verb create on pods/eviction, as the chart does.
+        EvictionNotPermitted,
+        /// `spec.spot.onDeadline: Delete` or `spec.spot.failedPodTTL` needs the right to delete pods: the chart's value
+        /// eviction.deletePods.
+        DeletionNotPermitted,
+        /// The operator cannot watch what it needs to evict pods; the message says what.
+        WatchFailing,
         /// Every spot pod could be evicted in time.
         Evictable,
         /// Some spot pods could not be evicted in time; the message names the workloads and what would help.

@@ -132,7 +132,7 @@ pub struct Config {
     #[arg(long, default_value_t = true, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     pub evict_vendor_annotated: bool,
     /// Requests to evict per second, 1 to 1000.
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub evictions_per_second: u32,
     /// Act only while holding the Lease eci-operator of the operator's namespace; false for one process alone.
     #[arg(long, default_value_t = true, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
@@ -352,8 +352,7 @@ mod tests {
         assert_eq!((config.workers, config.listen_address.port()), (16, 8080));
         assert_eq!(config.cloud_writes_per_second.get(), 2);
         assert_eq!(config.virtual_node_labels[1], ("k8s.aliyun.com/vnode".into(), "true".into()));
-        let rate = eviction::Settings { per_second: 50, burst: 100, ..eviction::Settings::default() };
-        assert_eq!(config.eviction(), rate, "the rate is the flag's");
+        assert_eq!(config.eviction(), eviction::Settings::default());
         assert!(config.namespaces.is_empty() && config.defaults() == Defaults::default());
     }
 

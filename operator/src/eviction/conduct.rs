@@ -3,24 +3,31 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use eci_api::eci_profile::EciProfile;
 use eci_core::eviction::answer::Answer;
 use eci_core::eviction::{Attempt, Effect, Engine, Event, Order, Report, Settings, Standing};
 use eci_core::time::Mono;
 use futures::{FutureExt as _, Stream, StreamExt as _};
-use kube::Client;
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Client};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::desk::{Desk, Done, Job, LOOK_EVERY};
 use super::metrics::{COUNT_EVERY, EvictionMetrics, Verb};
+use super::permits;
 use super::request::Requests;
 use super::tell::{Teller, Word};
 use super::view::View;
 use super::watch::Sight;
 use crate::clock::Clock;
+use crate::kubernetes::{FIELD_MANAGER, KubeError, call};
 use crate::lease::Leadership;
 
 /// Most changes that are taken in before the engine decides.
 const BATCH: usize = 256;
+/// Grace period of what a pod left behind, in seconds; the API server makes it 0, for nothing runs in it any more.
+const REMOVAL_GRACE: u32 = 1;
 /// Most blocked pods that are counted by reason.
 const COUNT_LIMIT: usize = 10_000;
 
@@ -51,6 +58,11 @@ pub(super) struct Conductor {
     wake: Option<Mono>,
     /// Requests under way.
     flights: JoinSet<(Attempt, Answer)>,
+    /// What is done beside, while this process leads.
+    desk: Desk,
+    look_at: Option<Mono>,
+    /// What the desk has ordered.
+    jobs: JoinSet<Done>,
     /// When the gauges are set again.
     count_at: Option<Mono>,
     ready: watch::Sender<bool>,
@@ -59,7 +71,19 @@ pub(super) struct Conductor {
 impl Conductor {
     /// A loop that has seen nothing. `ready` turns true when the watches have shown enough to begin.
     pub(super) fn new(parts: Parts, view: View, ready: watch::Sender<bool>) -> Self {
-        Self { parts, view, engine: None, wake: None, flights: JoinSet::new(), count_at: None, ready }
+        let desk = Desk::new(parts.settings.policy);
+        Self {
+            parts,
+            view,
+            engine: None,
+            wake: None,
+            flights: JoinSet::new(),
+            desk,
+            look_at: None,
+            jobs: JoinSet::new(),
+            count_at: None,
+            ready,
+        }
     }
 
     /// Runs until `stop` says so and all requests are answered.
@@ -78,15 +102,38 @@ impl Conductor {
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => break,
-                () = leadership.acquired(), if !leads => leads = true,
+                () = leadership.acquired(), if !leads => {
+                    leads = true;
+                    self.look_at = Some(clock.now().mono.plus(LOOK_EVERY));
+                }
                 Some(answered) = self.flights.join_next() => match answered {
-                    Ok((attempt, answer)) => tell.push(Event::Answered { attempt, answer }),
+                    Ok((attempt, answer)) => {
+                        if let Answer::NotPermitted(_) = &answer {
+                            self.desk.not_permitted(clock.now().mono);
+                            self.look_soon();
+                        }
+                        tell.push(Event::Answered { attempt, answer });
+                    }
                     Err(error) => tracing::error!(%error, "a request to evict failed in itself; it counts as lost"),
                 },
                 () = sleep_until(clock, self.wake) => tell.push(Event::Tick),
                 () = sleep_until(clock, self.count_at) => self.count(),
+                Some(done) = self.jobs.join_next() => match done {
+                    Ok(done) => {
+                        self.desk.done(done, &mut self.view, clock.now().mono);
+                        self.look_soon();
+                    }
+                    Err(error) => tracing::error!(%error, "a task beside the evictions failed in itself"),
+                },
+                () = sleep_until(clock, self.look_at) => self.look(&client, namespaces),
                 sight = sights.next() => match sight {
-                    Some(sight) => self.take_in(sight, &mut sights, &mut tell),
+                    Some(sight) => {
+                        self.take_in(sight, &mut sights, &mut tell);
+                        if leads {
+                            self.desk.changed(clock.now().mono);
+                            self.look_soon();
+                        }
+                    }
                     None => break,
                 },
             }
@@ -102,6 +149,7 @@ impl Conductor {
             }
             self.step(tell);
         }
+        self.jobs.abort_all();
         // What was sent is done or not; nobody is told any more, the next process sees it.
         while self.flights.join_next().await.is_some() {}
     }
@@ -207,15 +255,17 @@ impl Conductor {
                 let (told, came) = (grade.forecast.saved, grade.saved);
                 tracing::info!(namespace = %grade.forecast.namespace, budget = ?grade.forecast.budget, ?told, came, "what became of a forecast");
             }
-            Report::Lost { pod, fresh, .. } => {
+            Report::Lost { pod, profile, fresh } => {
                 // What was found so at the start was counted when it happened.
                 if *fresh {
                     metrics.lost();
+                    self.desk.lost(profile.as_ref());
                     tracing::warn!(%pod, "the spot instance of the pod was taken back before the pod had ended");
                 }
             }
-            Report::Degraded { pod, .. } => {
+            Report::Degraded { pod, profile } => {
                 metrics.degraded();
+                self.desk.degraded(profile.as_ref());
                 tracing::info!(%pod, "the pod got a regular instance for want of a spot instance");
             }
         }
@@ -227,12 +277,84 @@ impl Conductor {
         }
     }
 
+    /// Has the desk look, but not more often than it wants to.
+    fn look_soon(&mut self) {
+        let soon = self.parts.clock.now().mono.plus(LOOK_EVERY);
+        self.look_at = Some(self.look_at.map_or(soon, |then| then.min(soon)));
+    }
+
+    fn look(&mut self, client: &Client, namespaces: &[Option<String>]) {
+        let now = self.parts.clock.now();
+        let (jobs, next) = self.desk.look(&self.view, self.engine.as_ref(), now);
+        self.look_at = next;
+        for job in jobs {
+            if self.parts.dry_run && !matches!(job, Job::Ask) {
+                continue;
+            }
+            if !self.parts.leadership.holds() {
+                continue;
+            }
+            let (client, requests) = (client.clone(), self.parts.requests.clone());
+            let (metrics, namespaces) = (self.parts.metrics.clone(), namespaces.to_vec());
+            self.jobs.spawn(async move { carry_out(job, &client, &requests, &metrics, &namespaces).await });
+        }
+    }
+
     fn count(&mut self) {
         self.count_at = None;
         let failing = self.view.failing();
         self.parts.metrics.watching(|watched| failing.contains(&watched));
         if let Some(engine) = &self.engine {
             self.parts.metrics.counted(engine.counts(), &engine.blocked(COUNT_LIMIT));
+        }
+    }
+}
+
+/// Does what the desk ordered.
+async fn carry_out(
+    job: Job,
+    client: &Client,
+    requests: &Requests,
+    metrics: &EvictionMetrics,
+    namespaces: &[Option<String>],
+) -> Done {
+    match job {
+        Job::Probe(key, pod) => {
+            let answer = requests.would_evict(&pod).await;
+            metrics.answered(Verb::DryRun, &answer);
+            Done::Probed(key, answer)
+        }
+        Job::Remove(pod) => {
+            let answer = requests.delete(&pod, REMOVAL_GRACE).await;
+            metrics.answered(Verb::Remove, &answer);
+            tracing::info!(%pod, answer = answer.kind(), "removed what a reclaimed pod left behind, as failedPodTTL says");
+            Done::Removed(pod, answer)
+        }
+        Job::Ask => match permits::ask(client, namespaces).await {
+            Ok(permits) => {
+                metrics.permitted(permits.evict_denied.is_none(), permits.delete_denied.is_none());
+                Done::Asked(Some(permits))
+            }
+            Err(error) => {
+                tracing::debug!(%error, "cannot learn what the operator may do");
+                Done::Asked(None)
+            }
+        },
+        Job::Write(write) => {
+            let profiles: Api<EciProfile> = Api::all(client.clone());
+            let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+            let target = || format!("EciProfile {}", write.profile);
+            let patch = Patch::Merge(&write.patch);
+            let sent = profiles.patch_status(&write.profile, &params, &patch);
+            match call("write the status of", target, sent).await {
+                Ok(Some(profile)) => Done::Wrote(write, Box::new(profile)),
+                // It is gone, or changed meanwhile: the watch tells.
+                Ok(None) | Err(KubeError::Conflict { .. }) => Done::NotWritten(write),
+                Err(error) => {
+                    tracing::warn!(%error, "the status of a profile is not written; trying again");
+                    Done::NotWritten(write)
+                }
+            }
         }
     }
 }

@@ -46,6 +46,11 @@ struct StateLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct VerbLabels {
+    verb: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ResourceLabels {
     resource: &'static str,
 }
@@ -57,6 +62,10 @@ pub(super) enum Verb {
     Evict,
     /// A deletion, because of `onDeadline: Delete`.
     Delete,
+    /// A question whether an eviction would do.
+    DryRun,
+    /// A deletion of what a pod left behind, because of `failedPodTTL`.
+    Remove,
 }
 
 impl Verb {
@@ -64,6 +73,8 @@ impl Verb {
         match self {
             Self::Evict => "Evict",
             Self::Delete => "Delete",
+            Self::DryRun => "DryRun",
+            Self::Remove => "Remove",
         }
     }
 }
@@ -83,6 +94,7 @@ pub struct EvictionMetrics {
     degraded: Counter,
     dropped: Counter,
     failing: Family<ResourceLabels, Gauge<i64, AtomicI64>>,
+    permitted: Family<VerbLabels, Gauge<i64, AtomicI64>>,
 }
 
 impl EvictionMetrics {
@@ -131,6 +143,8 @@ impl EvictionMetrics {
             all.dropped,
         );
         registry.register("eviction_watch_failing", "Whether the watch of a resource fails (1)", all.failing);
+        let help = "Whether the operator may evict and delete pods (1), when there are profiles";
+        registry.register("eviction_permitted", help, all.permitted);
         metrics
     }
 
@@ -191,6 +205,13 @@ impl EvictionMetrics {
         for why in Why::ALL.iter().filter(|why| why.is_blocked()) {
             let n = blocked.iter().filter(|standing| standing.why == *why).count();
             self.blocked.get_or_create(&ReasonLabels { reason: why.as_str() }).set(to_i64(n));
+        }
+    }
+
+    /// What the operator may do to pods.
+    pub(super) fn permitted(&self, evict: bool, delete: bool) {
+        for (verb, may) in [(Verb::Evict, evict), (Verb::Delete, delete)] {
+            self.permitted.get_or_create(&VerbLabels { verb: verb.as_str() }).set(i64::from(may));
         }
     }
 

@@ -12,10 +12,13 @@
 
 mod conduct;
 mod convert;
+mod desk;
 mod intern;
 mod lean;
 mod metrics;
+mod permits;
 mod request;
+mod survey;
 mod tell;
 mod view;
 mod watch;

@@ -35,6 +35,15 @@ impl Requests {
 
     /// Evicts a pod: the UID is the precondition, `grace` in seconds replaces the pod's own.
     pub(super) async fn evict(&self, pod: &PodRef, grace: u32) -> Answer {
+        self.eviction(pod, Some(grace), false).await
+    }
+
+    /// Asks whether a pod could be evicted now. Takes nothing of any budget.
+    pub(super) async fn would_evict(&self, pod: &PodRef) -> Answer {
+        self.eviction(pod, None, true).await
+    }
+
+    async fn eviction(&self, pod: &PodRef, grace: Option<u32>, dry_run: bool) -> Answer {
         let eviction = Eviction {
             metadata: ObjectMeta {
                 name: Some(pod.name.to_string()),
@@ -42,12 +51,13 @@ impl Requests {
                 ..ObjectMeta::default()
             },
             delete_options: Some(DeleteOptions {
-                grace_period_seconds: Some(grace.into()),
+                dry_run: dry_run.then(|| vec!["All".to_owned()]),
+                grace_period_seconds: grace.map(i64::from),
                 preconditions: Some(Preconditions { uid: Some(pod.uid.to_string()), resource_version: None }),
                 ..DeleteOptions::default()
             }),
         };
-        let params = PostParams::default();
+        let params = PostParams { dry_run, ..PostParams::default() };
         let api = self.pods(pod);
         // A type: what comes back is read by nobody.
         let sent = api.create_subresource::<_, IgnoredAny>("eviction", &pod.name, &params, &eviction);

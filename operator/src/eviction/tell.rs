@@ -153,10 +153,12 @@ impl Word {
             }
         };
         let prefix: String = name.chars().take(NAME_LIMIT).collect();
+        // Neither a dot nor a hyphen may stand beside a dot.
+        let prefix = prefix.trim_end_matches(['.', '-']);
         Event {
             metadata: ObjectMeta {
                 namespace: about.namespace.clone(),
-                generate_name: Some(format!("{prefix}.")),
+                generate_name: Some(format!("{prefix}-")),
                 ..ObjectMeta::default()
             },
             event_time: Some(MicroTime(self.at)),
@@ -249,5 +251,50 @@ async fn say(client: &Client, instance: &str, word: Word) {
         if let Err(error) = call("write the condition of", target, sent).await {
             tracing::debug!(%error, "a condition is lost");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use eci_core::eviction::why::Why;
+
+    use super::*;
+
+    fn standing(name: &str, why: Why) -> Standing {
+        Standing {
+            pod: PodRef::new("shop", name, "u"),
+            profile: None,
+            why,
+            message: "ä".repeat(1_024),
+            budget: Some(BudgetRef::new("shop", "web")),
+            deadline: Timestamp::UNIX_EPOCH,
+            since: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn an_event_has_a_name_that_the_api_server_takes_and_a_note_that_fits() {
+        for (name, expected) in [
+            ("web-1", "web-1-"),
+            ("web.", "web-"),
+            (&format!("{}.b", "a".repeat(199)), &format!("{}-", "a".repeat(199))),
+        ] {
+            let event =
+                Word::standing(&standing(name, Why::BudgetExhausted), Timestamp::UNIX_EPOCH).event("me");
+            assert_eq!(event.metadata.generate_name.as_deref(), Some(expected));
+            assert!(event.note.is_some_and(|note| note.len() <= 1_024));
+            assert_eq!(event.type_.as_deref(), Some("Warning"));
+            assert_eq!(event.related.and_then(|budget| budget.name).as_deref(), Some("web"));
+        }
+    }
+
+    #[test]
+    fn only_what_is_blocked_gets_a_condition_and_only_on_that_very_pod() {
+        let blocked = Word::standing(&standing("web", Why::BudgetExhausted), Timestamp::UNIX_EPOCH);
+        let (_, patch) = blocked.patch().unwrap();
+        assert_eq!(patch["metadata"]["uid"], "u");
+        assert_eq!(patch["status"]["conditions"][0]["reason"], "BudgetExhausted");
+        let gone = Word::standing(&standing("web", Why::Evicted), Timestamp::UNIX_EPOCH);
+        assert!(gone.patch().is_none());
     }
 }

@@ -26,6 +26,7 @@ type Key = (Arc<str>, Arc<str>);
 struct Known {
     pod: Pod,
     node: Option<Arc<str>>,
+    selected: Arc<Selected>,
     source: usize,
     /// The list in which it was last seen.
     list: u64,
@@ -161,14 +162,14 @@ impl View {
             Change::Listing => {}
             Change::Seen(lean) => {
                 if let Some((pod, node)) = self.converter.pod(*lean) {
-                    self.put_pod(Known { pod, node, source, list }, tell);
+                    self.put_pod(Known { pod, node, selected: Arc::default(), source, list }, tell);
                 }
             }
             Change::Gone(lean) => {
                 let Some((pod, node)) = self.converter.pod(*lean) else { return };
                 let (id, key) = (pod.id.clone(), key(&pod));
                 // The last words of a pod say how it ended.
-                self.put_pod(Known { pod, node, source, list }, tell);
+                self.put_pod(Known { pod, node, selected: Arc::default(), source, list }, tell);
                 self.pods.remove(&key);
                 tell.push(Event::PodGone(id));
             }
@@ -352,10 +353,11 @@ impl View {
         let (profile, on_deadline) = selected.spot.clone().unzip();
         known.pod.profile = profile;
         known.pod.on_deadline = on_deadline.unwrap_or_default();
+        known.selected = selected;
     }
 
     /// Which profiles select a pod.
-    pub(super) fn selected(&mut self, pod: &Pod) -> Arc<Selected> {
+    fn selected(&mut self, pod: &Pod) -> Arc<Selected> {
         let of = (Arc::clone(&pod.id.namespace), Arc::clone(&pod.labels));
         if let Some(known) = self.selected.get(&of) {
             return Arc::clone(known);
@@ -418,6 +420,43 @@ impl View {
             .chain([Event::BudgetsListed])
             .chain(events)
             .collect()
+    }
+
+    /// All pods, by namespace and name, with the profiles that select them.
+    pub(super) fn pods(&self) -> impl Iterator<Item = (&Pod, &Selected)> {
+        self.pods.values().map(|known| (&known.pod, &*known.selected))
+    }
+
+    /// The budgets of a namespace that select pods with these labels.
+    pub(super) fn budgets_of(&self, namespace: &Arc<str>, labels: &Labels) -> Vec<Budget> {
+        let first = BudgetRef { namespace: Arc::clone(namespace), name: "".into() };
+        let budgets = self.budgets.range(first..).take_while(|(id, _)| id.namespace == *namespace);
+        budgets
+            .filter(|(_, known)| known.budget.selector.matches(labels))
+            .map(|(_, known)| known.budget.clone())
+            .collect()
+    }
+
+    /// All profiles, by name.
+    pub(super) fn profiles(&self) -> impl Iterator<Item = &EciProfile> {
+        self.profiles.values().map(|(profile, _)| profile)
+    }
+
+    /// A profile by its name.
+    pub(super) fn profile(&self, name: &str) -> Option<&EciProfile> {
+        self.profiles.get(name).map(|(profile, _)| profile)
+    }
+
+    /// A profile as a write of its status returned it, which the watch has yet to show.
+    pub(super) fn written(&mut self, profile: EciProfile) {
+        let version = |profile: &EciProfile| profile.resource_version().and_then(|v| v.parse::<u64>().ok());
+        if let Some((known, _)) = self.profiles.get_mut(profile.name_any().as_str())
+            && known.metadata.uid == profile.metadata.uid
+            && version(known) < version(&profile)
+        {
+            known.metadata.resource_version = profile.metadata.resource_version;
+            known.status = profile.status;
+        }
     }
 
     /// A budget.

@@ -39,6 +39,7 @@ pub mod lint;
 pub mod notice;
 pub mod outcome;
 mod pace;
+pub mod remains;
 mod selector;
 pub mod why;
 

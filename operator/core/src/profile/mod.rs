@@ -9,6 +9,7 @@ pub mod decide;
 pub mod nodes;
 pub mod patch;
 mod selection;
+pub mod status;
 pub mod unit;
 
 use std::cmp::Reverse;
