@@ -227,7 +227,7 @@ reasons! {
         NotEvictable,
         /// Too few pods were seen to start to say how long replacements take; that comes with time.
         StartTimesUnknown,
-        /// No spot pod carries the mark of the profile.
+        /// The profile selects no spot pod.
         NoSpotPods,
         /// The market's price was never above `spec.spot.priceLimit` in the last 30 days.
         PriceLimitSufficient,

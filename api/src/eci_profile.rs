@@ -35,7 +35,7 @@ use crate::rules;
     printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode", description = "Whether it acts."),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status", description = "Whether new pods get what it says."),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", description = "Why it is ready or not."),
-    printcolumn(name = "Pods", type_ = "integer", json_path = ".status.counts.pods", description = "Pods that carry its mark."),
+    printcolumn(name = "Pods", type_ = "integer", json_path = ".status.counts.pods", description = "Pods that it selects."),
     printcolumn(name = "Spot", type_ = "integer", priority = 1, json_path = ".status.counts.spotPods", description = "Those of them on spot instances."),
     printcolumn(name = "Message", type_ = "string", priority = 1, json_path = ".status.conditions[?(@.type==\"Ready\")].message", description = "The reason in a sentence."),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", description = "Since the object was created."),
@@ -427,7 +427,7 @@ pub struct EciProfileStatus {
     pub audit_impact: Vec<AuditImpact>,
 }
 
-/// Numbers of pods that carry the mark of a profile.
+/// Numbers of pods that a profile selects.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ProfileCounts {

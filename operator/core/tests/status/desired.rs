@@ -86,7 +86,6 @@ fn a_full_spec_is_taken_over_and_lists_without_an_order_are_sorted() {
 #[test]
 fn what_a_spec_cannot_mean_is_said_with_object_and_field() {
     let many: Vec<String> = (0..21).map(|n| format!("nginx:{n}")).collect();
-    let arn = "acs:ram::1:role/any";
     for (spec, parts) in [
         (json!({ "images": [] }), vec!["spec.images has 0", "1 to 20"]),
         (json!({ "images": many }), vec!["spec.images has 21"]),
@@ -100,14 +99,6 @@ fn what_a_spec_cannot_mean_is_said_with_object_and_field() {
         (json!({ "images": ["nginx:1"], "size": "19Gi" }), vec!["spec.size", "19Gi", "20Gi to 32768Gi"]),
         (json!({ "images": ["nginx:1"], "size": "40" }), vec!["spec.size", "such as 40Gi"]),
         (json!({ "images": ["nginx:1"], "size": "9".repeat(100_000) }), vec!["spec.size"]),
-        (
-            json!({ "images": ["nginx:1"], "acrInstances": [{ "id": "cri-a", "userRoleARN": arn }] }),
-            vec!["spec.acrInstances", "Remove"],
-        ),
-        (
-            json!({ "images": ["nginx:1"], "acrInstances": [{ "id": "cri-a", "serviceRoleARN": arn }] }),
-            vec!["spec.acrInstances", "Remove"],
-        ),
     ] {
         let problem = problem(spec);
         assert_eq!(problem.reason, Reason::InvalidSpec);
@@ -115,6 +106,20 @@ fn what_a_spec_cannot_mean_is_said_with_object_and_field() {
         for part in parts {
             assert!(problem.message.contains(part), "{} has no {part}", problem.message);
         }
+    }
+}
+
+#[test]
+fn a_role_of_the_account_needs_a_privileged_namespace() {
+    let wanted = |acr: Value| {
+        let spec = json!({ "images": ["nginx:1"], "acrInstances": [acr] });
+        desired(&object(spec), &defaults())
+    };
+    let arn = "acs:ram::1:role/any";
+    for (field, role) in [("userRoleARN", true), ("serviceRoleARN", true), ("name", false)] {
+        let wanted = wanted(json!({ "id": "cri-a", field: arn }));
+        assert_eq!(wanted.privileged.is_some(), role, "{field}");
+        assert!(wanted.request.is_ok(), "{field}");
     }
 }
 
