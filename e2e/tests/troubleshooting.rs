@@ -20,7 +20,7 @@ const NO_FAULTS: [&str; 10] = [
     "Releasing",
     "Suspended",
     "BucketPathTaken",
-    "AdoptionRefused",
+    "Adopting",
 ];
 
 /// How a test shows that a fault heals, or that a bad object never gets in.
