@@ -167,10 +167,18 @@ fn run_all(commands: &[&[&str]]) -> anyhow::Result<()> {
     commands.iter().try_for_each(|command| run(command))
 }
 
+/// What the property tests draw their cases from; plain `cargo test` draws fresh ones every time.
+const SEED_VARIABLE: &str = "PROPTEST_RNG_SEED";
+/// The tiers give one verdict on one commit. `cargo xtask bench model` is for the search.
+const SEED: &str = "20261123";
+
 fn run(command: &[&str]) -> anyhow::Result<()> {
     let shown = command.join(" ");
     let (program, args) = command.split_first().context("a tier has an empty command")?;
     let mut process = if *program == "cargo" { cargo() } else { in_root(program) };
+    if env::var_os(SEED_VARIABLE).is_none() {
+        process.env(SEED_VARIABLE, SEED);
+    }
     let status = process.args(args).status().with_context(|| format!("cannot run `{program}`"))?;
     if !status.success() {
         bail!("`{shown}` ended with {status}");

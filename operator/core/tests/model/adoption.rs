@@ -22,8 +22,8 @@ use crate::cloud::{Cloud, ModelKind, Request, Resource, Unknowns, error};
 
 /// How many objects there may be at once.
 const SLOTS: usize = 3;
-/// Bound of a settlement, in rounds.
-const ROUNDS: usize = 200;
+/// Bound of a settlement, in rounds of at least 5 s: a deletion's window, then the longest lag of a list, then a look.
+const ROUNDS: usize = 600;
 /// Bound of one reconcile.
 const PASSES: usize = 60;
 
