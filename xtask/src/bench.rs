@@ -5,6 +5,7 @@ use std::process::{ExitCode, Stdio};
 use anyhow::{Context, bail};
 use clap::Subcommand;
 
+use crate::crash::CrashArgs;
 use crate::eviction::EvictionArgs;
 use crate::reconcile::ReconcileArgs;
 use crate::{cargo, e2e, now};
@@ -20,6 +21,15 @@ pub(crate) enum Bench {
         #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..))]
         seeds: u32,
     },
+
+    /// The operator under fire: killed again and again, with nothing leaked and nothing made twice
+    ///
+    /// First the model, as in `bench model`. Then a real API server, the operator as a process and the simulated cloud
+    /// over HTTP: the operator is killed at moments that a seed chooses, many of them in the middle of a call, while
+    /// the cloud loses answers, lags, throttles and fails, and objects are created, edited, deleted and restored from
+    /// backups. An episode of ten deaths takes one to two minutes. At the end of each, the simulated cloud's own
+    /// records must show one cache for each object and none besides. A failure prints its story, and how to replay it.
+    Crash(CrashArgs),
 
     /// What ImageCaches cost: cloud calls, Kubernetes writes, memory and time
     ///
@@ -43,6 +53,12 @@ pub(crate) enum Bench {
 pub(crate) fn run(bench: &Bench) -> anyhow::Result<ExitCode> {
     match bench {
         Bench::Model { seeds } => model(*seeds).map(|()| ExitCode::SUCCESS),
+        Bench::Crash(args) => {
+            if args.seeds > 0 {
+                model(args.seeds)?;
+            }
+            if args.kills > 0 { e2e("bench", true, 2) } else { Ok(ExitCode::SUCCESS) }
+        }
         // Already checked: handed on as typed.
         Bench::Reconcile(args) => {
             if args.release {

@@ -4,6 +4,7 @@
 mod arrows;
 mod bed;
 mod bench;
+mod crash;
 mod demo;
 mod eviction;
 mod reconcile;
@@ -169,7 +170,7 @@ fn run_all(commands: &[&[&str]]) -> anyhow::Result<()> {
 
 /// What the property tests draw their cases from; plain `cargo test` draws fresh ones every time.
 const SEED_VARIABLE: &str = "PROPTEST_RNG_SEED";
-/// The tiers give one verdict on one commit. `cargo xtask bench model` is for the search.
+/// The tiers give one verdict on one commit. `cargo xtask bench crash` is for the search.
 const SEED: &str = "20261123";
 
 fn run(command: &[&str]) -> anyhow::Result<()> {

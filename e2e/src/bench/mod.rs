@@ -1,6 +1,7 @@
 //! Measurements of everything together. What they find wrong is an invariant that does not hold, never a time: times
 //! depend on the machine.
 
+pub mod crash;
 pub mod eviction;
 mod measure;
 mod reconcile;

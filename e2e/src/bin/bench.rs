@@ -9,12 +9,16 @@ use eci_e2e::bench;
 #[path = "../../../xtask/src/reconcile.rs"]
 mod args;
 
+#[path = "../../../xtask/src/crash.rs"]
+mod crash;
+
 #[path = "../../../xtask/src/eviction.rs"]
 mod eviction;
 
 #[derive(clap::Parser)]
 #[command(bin_name = "cargo xtask bench")]
 enum Cli {
+    Crash(crash::CrashArgs),
     Reconcile(args::ReconcileArgs),
     Eviction(eviction::EvictionArgs),
 }
@@ -22,6 +26,10 @@ enum Cli {
 #[tokio::main]
 async fn main() -> ExitCode {
     let result = match Cli::parse() {
+        // The model has run already.
+        Cli::Crash(crash::CrashArgs { kills, seed, seeds: _ }) => {
+            bench::crash::run(bench::crash::Crash { deaths: kills, seed }).await
+        }
         Cli::Reconcile(args) => {
             let what = bench::Reconcile {
                 caches: args.caches,

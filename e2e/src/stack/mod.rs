@@ -47,6 +47,8 @@ const STOP_LIMIT: Duration = Duration::from_secs(10);
 pub struct StackOptions {
     /// Control plane.
     pub plane: StartOptions,
+    /// Seed of the simulated cloud.
+    pub sim_seed: u64,
     /// How long a build takes in the simulated cloud.
     pub build_time: &'static str,
     /// `--resolve-window`; at least the request time-out and the length of a lease.
@@ -65,6 +67,7 @@ impl Default for StackOptions {
     fn default() -> Self {
         Self {
             plane: StartOptions { scheduler: false, kwok: false, ..StartOptions::default() },
+            sim_seed: 1,
             build_time: "2s",
             resolve_window: "12s",
             request_timeout: "2s",
@@ -100,7 +103,7 @@ impl Stack {
 
     /// Puts the simulated cloud and the charts around a control plane; the operator is still to be started.
     pub async fn around(plane: ControlPlane, programs: Programs, options: &StackOptions) -> Result<Self> {
-        let (sim, sim_url) = start_sim(&plane, &programs, options.build_time).await?;
+        let (sim, sim_url) = start_sim(&plane, &programs, options).await?;
         let args = install_charts(&plane, &sim_url, options).await?;
         let health = format!("127.0.0.1:{}", free_port()?);
         let cloud = admin::Client::new(&sim_url);
@@ -280,12 +283,18 @@ impl Stack {
     }
 }
 
-async fn start_sim(plane: &ControlPlane, programs: &Programs, build_time: &str) -> Result<(Process, String)> {
+async fn start_sim(
+    plane: &ControlPlane,
+    programs: &Programs,
+    options: &StackOptions,
+) -> Result<(Process, String)> {
     let port_file = plane.dir().join("sim.port");
     let _ = fs::remove_file(&port_file);
     let args = [
         OsString::from("--build-time"),
-        build_time.into(),
+        options.build_time.into(),
+        "--seed".into(),
+        options.sim_seed.to_string().into(),
         "--region".into(),
         REGION.into(),
         "--port-file".into(),

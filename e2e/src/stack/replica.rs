@@ -34,6 +34,12 @@ impl Stack {
         wait_ready(&process, &health).await?;
         Ok(Replica { process, health })
     }
+
+    /// Makes another operator the stack's own; the one before ends if it still runs.
+    pub fn replace_operator(&mut self, replica: Replica) {
+        self.operator = Some(replica.process);
+        self.health = replica.health;
+    }
 }
 
 /// Whether the operator that serves there says that it leads.

@@ -43,6 +43,7 @@ pub mod world;
 pub use clock::Clock;
 pub use cloud::SimCloud;
 pub use keys::{Key, KeyState, Keys};
+pub use random::Random;
 pub use secret::Digest;
 pub use sim::{Answer, Outcome, Sim};
 pub use world::settings::Settings;

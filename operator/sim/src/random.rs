@@ -4,10 +4,11 @@ use std::fmt::Write as _;
 
 /// Splitmix64: one word of state, good enough to scatter IDs and faults; nothing here is a secret.
 #[derive(Clone, Debug)]
-pub(crate) struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// The sequence of this seed.
+    pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
@@ -20,7 +21,7 @@ impl Random {
     }
 
     /// A number from `low` to `high`, both included; `low` when they are the wrong way round.
-    pub(crate) fn between(&mut self, low: u64, high: u64) -> u64 {
+    pub fn between(&mut self, low: u64, high: u64) -> u64 {
         match high.checked_sub(low) {
             None | Some(0) => low,
             Some(u64::MAX) => self.next(),
@@ -29,7 +30,7 @@ impl Random {
     }
 
     /// True with the given probability, 0 to 1.
-    pub(crate) fn chance(&mut self, probability: f64) -> bool {
+    pub fn chance(&mut self, probability: f64) -> bool {
         // 53 bits are what a float holds exactly.
         #[expect(clippy::cast_precision_loss, reason = "53 bits fit a float exactly")]
         let unit = (self.next() >> 11) as f64 / (1_u64 << 53) as f64;
