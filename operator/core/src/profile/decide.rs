@@ -4,19 +4,23 @@
 //! already been changed changes nothing more, so that it does not matter how often the API server asks.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
-use eci_api::annotations::{self, Finding};
-use eci_api::eci_profile::{EciProfileSpec, PlacementPolicy, ProfileMode};
-use k8s_openapi::api::core::v1::{NodeSelectorTerm, Pod, Toleration};
+use eci_api::annotations;
+use k8s_openapi::api::core::v1::{Pod, PodSpec};
 
 use super::caches::{self, Caches, IMAGE_CACHE_GATE};
-use super::nodes::{OwnWords, VirtualNodes, required_terms};
+use super::data_caches::{self, BUCKET_ANNOTATION, Choosing, DataCaches, Refusal};
+pub use super::decision::{Change, ContainerAt, Decision, Denial, Field, Tried, Warning, Winner};
+use super::nodes::VirtualNodes;
+use super::place::Place;
 use super::unit::Unit;
-use super::{Labels, Mismatch, PROFILES_ANNOTATION, Profile, Profiles, Subject};
+use super::{Labels, PROFILES_ANNOTATION, Profile, Profiles, Subject};
 
 /// Label of a pod or namespace by which the vendor's component sends pods to virtual nodes itself.
 pub const VENDOR_LABEL: &str = "alibabacloud.com/eci";
+
+/// Label of a namespace with the Pod Security level that the API server enforces in it.
+const POD_SECURITY_LABEL: &str = "pod-security.kubernetes.io/enforce";
 
 /// What a decision needs to know beside profiles and the pod.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +29,8 @@ pub struct World {
     pub nodes: VirtualNodes,
     /// Image caches.
     pub caches: Caches,
+    /// Data caches.
+    pub data_caches: DataCaches,
 }
 
 /// The namespace of a pod.
@@ -43,97 +49,6 @@ pub enum Moment {
     Creation,
     /// It waits for a node and may now go to virtual ones: only tolerations and annotations can be added.
     Spill,
-}
-
-/// Something about the pod that changes. Nothing that the pod has is taken away.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Change {
-    /// An annotation that it does not have, or the mark of the profiles.
-    Annotation(String, String),
-    /// A label that it does not have.
-    Label(String, String),
-    /// A toleration more.
-    Toleration(Toleration),
-    /// Its required terms for nodes, each with what it asked for and more.
-    NodeTerms(Vec<NodeSelectorTerm>),
-    /// A scheduling gate more.
-    Gate(String),
-}
-
-/// A field of profiles, or a key of one of their maps.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Field {
-    /// `spec.placement`.
-    Placement,
-    /// A unit.
-    Unit(Unit),
-    /// A key of `spec.effects.annotations`.
-    Annotation(String),
-    /// A key of `spec.effects.labels`.
-    Label(String),
-}
-
-impl fmt::Display for Field {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Placement => f.write_str("spec.placement"),
-            Self::Unit(unit) => f.write_str(unit.field()),
-            Self::Annotation(key) => write!(f, "spec.effects.annotations[{key:?}]"),
-            Self::Label(key) => write!(f, "spec.effects.labels[{key:?}]"),
-        }
-    }
-}
-
-/// Who decided a field.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Winner {
-    /// The pod, by its own words.
-    Pod,
-    /// The profile of that name.
-    Profile(String),
-}
-
-/// Why a pod cannot be made as the profiles want it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Denial {
-    /// The API server refuses gates together with a node.
-    #[error(
-        "profile {profile} lets this pod wait for its image cache, but spec.nodeName binds it to a node already; remove spec.nodeName, or set the annotation k8s.aliyun.com/eci-auto-imc on the pod, which takes spec.imageCache out of the profile's hands"
-    )]
-    GateWithNode {
-        /// The profile that sets the gate.
-        profile: String,
-    },
-}
-
-/// A profile that was tried.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tried {
-    /// Its name.
-    pub profile: String,
-    /// Its generation.
-    pub generation: i64,
-    /// Whether it acts or only says what it would do.
-    pub mode: ProfileMode,
-    /// Why it does not apply; `None` when it does.
-    pub mismatch: Option<Mismatch>,
-}
-
-/// What profiles make of a pod.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Decision {
-    /// What changes, in an order that is always the same.
-    pub changes: Vec<Change>,
-    /// Who decided each field that somebody decided.
-    pub winners: BTreeMap<Field, Winner>,
-    /// What will not work as it was meant, of the annotations that the pod ends up with.
-    pub findings: Vec<Finding>,
-    /// Why the pod must be refused.
-    pub denial: Option<Denial>,
-    /// Every profile, in order.
-    pub tried: Vec<Tried>,
-    /// Whether the pod may go to virtual nodes only later: after `spillAfter`, or when its limits are granted.
-    pub deferred: bool,
 }
 
 /// Decides. `profiles` act in mode Enforce; to see what one in mode Audit would do, decide with its mode changed.
@@ -159,11 +74,16 @@ pub fn decide(
             .collect(),
         ..Decision::default()
     };
+    // Who opted out, has, of this too. A pod of the past has what it was made with.
+    let asks = moment == Moment::Creation
+        && data_caches::asked(pod).is_some()
+        && profiles.outside(&subject).is_none();
     if is_of_a_daemon_set(pod) {
+        decision.denial = asks.then_some(Denial::DataCaches(Refusal::DaemonSet));
         return decision;
     }
     let (applied, more_labels) = closure(profiles, subject);
-    if applied.is_empty() {
+    if applied.is_empty() && !asks {
         return decision;
     }
     Deciding { world, namespace, pod, moment, applied: &applied }.fill(&mut decision, more_labels);
@@ -214,7 +134,18 @@ struct Deciding<'a> {
 
 impl Deciding<'_> {
     fn fill(&self, decision: &mut Decision, more_labels: BTreeMap<String, Given>) {
-        let placement = self.placement(decision);
+        let none = PodSpec::default();
+        let spec = self.pod.spec.as_ref().unwrap_or(&none);
+        let mut placement = Place {
+            nodes: &self.world.nodes,
+            namespace: self.namespace,
+            pod: self.pod,
+            spec,
+            moment: self.moment,
+            applied: self.applied,
+        }
+        .choose();
+        decision.winners.extend(placement.winner.clone().map(|winner| (Field::Placement, winner)));
         self.labels(decision, more_labels);
         let mut added = BTreeMap::new();
         self.effects(decision, &mut added);
@@ -222,8 +153,19 @@ impl Deciding<'_> {
         if placement.may_be_virtual {
             self.units(decision, &mut added);
         }
+        if self.moment == Moment::Creation {
+            let choosing = Choosing {
+                pod: self.pod,
+                spec,
+                namespace: self.namespace.name,
+                caches: &self.world.data_caches,
+                profiles: self.applied,
+                kept_away: placement.kept_away.as_deref(),
+            };
+            self.data_caches(&choosing, decision, &mut placement.needs_virtual, &mut added);
+        }
         decision.deferred = placement.deferred;
-        decision.changes.extend(placement.changes);
+        decision.changes.extend(placement.changes(&self.world.nodes, spec));
         let mut ends_with = self.annotations().clone();
         ends_with.extend(added.iter().map(|(key, value)| (key.clone(), value.clone())));
         decision.findings = annotations::check(&ends_with);
@@ -231,58 +173,32 @@ impl Deciding<'_> {
         self.mark(decision);
     }
 
+    /// Volumes for data caches, which bind a pod to virtual nodes: no other mounts them.
+    fn data_caches(
+        &self,
+        choosing: &Choosing<'_>,
+        decision: &mut Decision,
+        needs_virtual: &mut bool,
+        added: &mut BTreeMap<String, String>,
+    ) {
+        match choosing.choose() {
+            Err(refusal) => decision.deny(Denial::DataCaches(refusal)),
+            Ok(outcome) => {
+                decision.warnings.extend(outcome.dropped.into_iter().map(Warning::DataCaches));
+                decision.winners.extend(outcome.winners);
+                decision.changes.extend(outcome.changes);
+                added.extend(outcome.bucket.map(|bucket| (BUCKET_ANNOTATION.to_owned(), bucket)));
+                *needs_virtual = outcome.any;
+                if outcome.any {
+                    decision.warnings.extend(pod_security(self.namespace.labels));
+                }
+            }
+        }
+    }
+
     fn annotations(&self) -> &Labels {
         static NONE: Labels = Labels::new();
         self.pod.metadata.annotations.as_ref().unwrap_or(&NONE)
-    }
-
-    /// The first profile in order that sets something.
-    fn first<T>(&self, set: impl Fn(&EciProfileSpec) -> Option<T>) -> Option<(String, T)> {
-        self.applied.iter().find_map(|profile| Some((profile.name.clone(), set(&profile.spec)?)))
-    }
-
-    fn placement(&self, decision: &mut Decision) -> PlacementChoice {
-        let vendors = |labels: Option<&Labels>| {
-            labels.and_then(|labels| labels.get(VENDOR_LABEL)).is_some_and(|value| value == "true")
-        };
-        let Some(spec) = &self.pod.spec else { return PlacementChoice::default() };
-        let own = self.world.nodes.own_words(spec);
-        let sent = vendors(self.pod.metadata.labels.as_ref()) || vendors(Some(self.namespace.labels));
-        if sent || own != OwnWords::None {
-            decision.winners.insert(Field::Placement, Winner::Pod);
-            return PlacementChoice { may_be_virtual: sent || own == OwnWords::Other, ..Default::default() };
-        }
-        let Some((profile, placement)) = self.first(|spec| spec.placement.clone()) else {
-            // Nobody sends it there: what is said for virtual nodes can do no harm on others.
-            return PlacementChoice { may_be_virtual: true, ..Default::default() };
-        };
-        decision.winners.insert(Field::Placement, Winner::Profile(profile));
-        let nodes = &self.world.nodes;
-        let tolerations = || nodes.tolerations().map(Change::Toleration).collect::<Vec<_>>();
-        let later = placement.policy == PlacementPolicy::PreferRegularNodes || placement.limits.is_some();
-        match placement.policy {
-            // A pod that waits for a node can get no terms for nodes: where it may go was settled when it was created.
-            PlacementPolicy::VirtualNodesOnly | PlacementPolicy::RegularNodesOnly
-                if self.moment == Moment::Spill =>
-            {
-                PlacementChoice::default()
-            }
-            _ if later && self.moment == Moment::Creation => {
-                PlacementChoice { deferred: true, ..Default::default() }
-            }
-            PlacementPolicy::Fair | PlacementPolicy::PreferRegularNodes => {
-                PlacementChoice { may_be_virtual: true, changes: tolerations(), deferred: false }
-            }
-            PlacementPolicy::VirtualNodesOnly => {
-                let mut changes = tolerations();
-                changes.push(Change::NodeTerms(nodes.only(required_terms(spec))));
-                PlacementChoice { may_be_virtual: true, changes, deferred: false }
-            }
-            PlacementPolicy::RegularNodesOnly => PlacementChoice {
-                changes: vec![Change::NodeTerms(nodes.never(required_terms(spec)))],
-                ..Default::default()
-            },
-        }
     }
 
     fn labels(&self, decision: &mut Decision, more: BTreeMap<String, Given>) {
@@ -343,7 +259,7 @@ impl Deciding<'_> {
         let mut choice = caches::choose(usage, &self.world.caches, spec);
         if choice.wait && self.moment == Moment::Creation {
             if spec.node_name.as_ref().is_some_and(|name| !name.is_empty()) {
-                decision.denial = Some(Denial::GateWithNode { profile: profile.name.clone() });
+                decision.deny(Denial::GateWithNode { profile: profile.name.clone() });
             } else if !spec.scheduling_gates.iter().flatten().any(|gate| gate.name == IMAGE_CACHE_GATE) {
                 decision.changes.push(Change::Gate(IMAGE_CACHE_GATE.to_owned()));
             }
@@ -356,6 +272,9 @@ impl Deciding<'_> {
 
     /// Says which profiles the pod was made with, when they change it or it does not say so yet.
     fn mark(&self, decision: &mut Decision) {
+        if self.applied.is_empty() {
+            return;
+        }
         let names = self.applied.iter().map(|profile| format!("{}@{}", profile.name, profile.generation));
         let mark = names.collect::<Vec<_>>().join(",");
         let present = self.annotations().get(PROFILES_ANNOTATION);
@@ -365,9 +284,8 @@ impl Deciding<'_> {
     }
 }
 
-#[derive(Default)]
-struct PlacementChoice {
-    may_be_virtual: bool,
-    deferred: bool,
-    changes: Vec<Change>,
+/// A warning if the namespace has a level of Pod Security that refuses hostPath volumes.
+fn pod_security(namespace: &Labels) -> Option<Warning> {
+    let level = namespace.get(POD_SECURITY_LABEL)?;
+    matches!(level.as_str(), "baseline" | "restricted").then(|| Warning::PodSecurity { level: level.clone() })
 }

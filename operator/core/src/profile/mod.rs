@@ -5,9 +5,12 @@
 //! profile it has the first clause that failed, or that all held.
 
 pub mod caches;
+pub mod data_caches;
 pub mod decide;
+mod decision;
 pub mod nodes;
 pub mod patch;
+mod place;
 mod selection;
 pub mod status;
 pub mod unit;
@@ -176,8 +179,8 @@ impl Profiles {
         self.ordered.iter().filter(move |profile| inside && profile.mismatch(&of, &self.given).is_none())
     }
 
-    /// Why no profile at all applies.
-    fn outside(&self, of: &Subject<'_>) -> Option<Mismatch> {
+    /// Why no profile at all applies, nor anything else that the operator does to pods.
+    pub(super) fn outside(&self, of: &Subject<'_>) -> Option<Mismatch> {
         let opted_out = |labels: &Labels| labels.get(INJECT_LABEL).is_some_and(|v| v == INJECT_DISABLED);
         if SYSTEM_NAMESPACES.contains(&of.namespace) || of.namespace == self.own_namespace {
             Some(Mismatch::SystemNamespace)

@@ -76,6 +76,17 @@ impl VirtualNodes {
 
     /// What a pod says of them itself.
     pub fn own_words(&self, spec: &PodSpec) -> OwnWords {
+        let named = |term: &NodeSelectorTerm| {
+            term.match_expressions.iter().flatten().any(|e| self.kinds.iter().any(|k| k.label.0 == e.key))
+        };
+        match self.own_words_but_terms(spec) {
+            OwnWords::None if required_terms(spec).iter().any(named) => OwnWords::Other,
+            words => words,
+        }
+    }
+
+    /// The same, of which terms that ask for virtual nodes are no part.
+    pub(super) fn own_words_but_terms(&self, spec: &PodSpec) -> OwnWords {
         if spec.node_name.as_ref().is_some_and(|name| !name.is_empty()) {
             return OwnWords::Other;
         }
@@ -95,9 +106,8 @@ impl VirtualNodes {
         if !terms.is_empty() && terms.iter().all(excluded) {
             return OwnWords::Regular;
         }
-        let named = |key: &str| self.kinds.iter().any(|kind| kind.label.0 == key);
-        let selected = spec.node_selector.iter().flatten().any(|(key, _)| named(key))
-            || terms.iter().any(|term| term.match_expressions.iter().flatten().any(|e| named(&e.key)));
+        let selected =
+            spec.node_selector.iter().flatten().any(|(key, _)| self.kinds.iter().any(|k| k.label.0 == *key));
         if selected || spec.tolerations.iter().flatten().any(|toleration| self.is_meant(toleration)) {
             OwnWords::Other
         } else {
@@ -105,8 +115,32 @@ impl VirtualNodes {
         }
     }
 
+    /// Whether a pod can run on virtual nodes only, by its nodeSelector or all of its required terms.
+    pub(super) fn requires(&self, spec: &PodSpec) -> bool {
+        let by_selector = spec
+            .node_selector
+            .iter()
+            .flatten()
+            .any(|(key, value)| self.kinds.iter().any(|kind| kind.label == (key.clone(), value.clone())));
+        // A term that asks for nothing matches no node.
+        let by_term = |term: &NodeSelectorTerm| {
+            is_empty(term)
+                || term.match_expressions.iter().flatten().any(|e| {
+                    self.kinds.iter().any(|kind| {
+                        e.key == kind.label.0
+                            && e.operator == "In"
+                            && e.values.as_ref().is_some_and(|values| {
+                                !values.is_empty() && values.iter().all(|value| *value == kind.label.1)
+                            })
+                    })
+                })
+        };
+        let terms = required_terms(spec);
+        by_selector || (!terms.is_empty() && terms.iter().all(by_term))
+    }
+
     /// Whether a toleration names the taint of a kind. One of everything does not: system pods have it.
-    fn is_meant(&self, toleration: &Toleration) -> bool {
+    pub(super) fn is_meant(&self, toleration: &Toleration) -> bool {
         self.kinds.iter().any(|kind| {
             let taint = Taint {
                 key: kind.taint.0.clone(),
@@ -163,11 +197,12 @@ fn split(own: &[NodeSelectorTerm]) -> (Vec<NodeSelectorTerm>, Vec<NodeSelectorTe
     if own.is_empty() {
         return (vec![NodeSelectorTerm::default()], Vec::new());
     }
-    own.iter().cloned().partition(|term| {
-        [&term.match_expressions, &term.match_fields]
-            .into_iter()
-            .any(|list| list.iter().flatten().next().is_some())
-    })
+    own.iter().cloned().partition(|term| !is_empty(term))
+}
+
+fn is_empty(term: &NodeSelectorTerm) -> bool {
+    let lists = [&term.match_expressions, &term.match_fields];
+    lists.into_iter().all(|list| list.iter().flatten().next().is_none())
 }
 
 fn with(

@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::Pod;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::decide::Change;
+use super::decision::{Change, ContainerAt};
 
 /// One operation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -50,6 +50,22 @@ pub fn patch(pod: &Pod, changes: &[Change]) -> Vec<Operation> {
                 patch.ensure("/spec/schedulingGates", present, json!([]));
                 patch.add("/spec/schedulingGates/-".to_owned(), json!({ "name": name }));
             }
+            Change::Volume(volume) => {
+                let present = spec.is_some_and(|spec| spec.volumes.is_some());
+                patch.ensure("/spec/volumes", present, json!([]));
+                patch.add("/spec/volumes/-".to_owned(), json!(volume));
+            }
+            Change::Mount(at, mount) => {
+                let (list, index, container) = match *at {
+                    ContainerAt::Init(i) => {
+                        ("initContainers", i, spec.and_then(|s| s.init_containers.as_ref()?.get(i)))
+                    }
+                    ContainerAt::Main(i) => ("containers", i, spec.and_then(|s| s.containers.get(i))),
+                };
+                let mounts = format!("/spec/{list}/{index}/volumeMounts");
+                patch.ensure(&mounts, container.is_some_and(|c| c.volume_mounts.is_some()), json!([]));
+                patch.add(format!("{mounts}/-"), json!(mount));
+            }
         }
     }
     patch.operations
@@ -57,14 +73,14 @@ pub fn patch(pod: &Pod, changes: &[Change]) -> Vec<Operation> {
 
 struct Patch {
     operations: Vec<Operation>,
-    made: Vec<&'static str>,
+    made: Vec<String>,
 }
 
 impl Patch {
     /// Makes a parent that is not there, once.
-    fn ensure(&mut self, path: &'static str, present: bool, empty: Value) {
-        if !present && !self.made.contains(&path) {
-            self.made.push(path);
+    fn ensure(&mut self, path: &str, present: bool, empty: Value) {
+        if !present && !self.made.iter().any(|made| made == path) {
+            self.made.push(path.to_owned());
             self.add(path.to_owned(), empty);
         }
     }

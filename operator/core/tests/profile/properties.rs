@@ -58,22 +58,36 @@ fn spec() -> impl Strategy<Value = Value> {
         json!({"vSwitchIDs": ["vsw-1"], "eip": {"bandwidth": 5}}),
         json!({"securityGroupIDs": ["sg-1"], "ipv6": {}}),
     ]));
+    let data = option::weighted(
+        0.3,
+        select(vec![
+            json!([{"name": "one", "mountPath": "/m/one"}]),
+            json!([{"name": "one", "mountPath": "/m"}, {"name": "two", "mountPath": "/n"}]),
+            json!([{"name": "other", "mountPath": "/o"}]),
+            json!([{"name": "absent", "mountPath": "/o"}]),
+        ]),
+    );
     let mode = select(vec!["Enforce", "Enforce", "Enforce", "Audit", "Disabled"]);
-    (vec(expression(), 0..3), labels(), labels(), -1..2_i32, placement, spot, cache, network, mode).prop_map(
-        |(expressions, labels, annotations, priority, placement, spot, cache, network, mode)| {
-            let mut spec = json!({"priority": priority, "mode": mode,
+    (vec(expression(), 0..3), labels(), labels(), -1..2_i32, placement, spot, cache, (network, data), mode)
+        .prop_map(
+            |(expressions, labels, annotations, priority, placement, spot, cache, (network, data), mode)| {
+                let mut spec = json!({"priority": priority, "mode": mode,
                 "selector": {"podSelector": {"matchExpressions": expressions}},
                 "effects": {"labels": labels, "annotations": annotations}});
-            for (name, value) in
-                [("placement", placement), ("spot", spot), ("imageCache", cache), ("network", network)]
-            {
-                if let Some(value) = value {
-                    spec[name] = value;
+                for (name, value) in [
+                    ("placement", placement),
+                    ("spot", spot),
+                    ("imageCache", cache),
+                    ("network", network),
+                    ("dataCaches", data),
+                ] {
+                    if let Some(value) = value {
+                        spec[name] = value;
+                    }
                 }
-            }
-            spec
-        },
-    )
+                spec
+            },
+        )
 }
 
 fn any_pod() -> impl Strategy<Value = Pod> {
@@ -88,6 +102,17 @@ fn any_pod() -> impl Strategy<Value = Pod> {
         "[a-z~/]{0,6}",
         0..3,
     );
+    let own = (
+        own,
+        option::weighted(
+            0.2,
+            select(vec!["one=/m/one", "one=/m,two=/n", "other=/o/p", "one=/", "absent=/x"]),
+        ),
+    )
+        .prop_map(|(mut own, asks)| {
+            own.extend(asks.map(|asks| ("eci-operator.io/data-caches".to_owned(), asks.to_owned())));
+            own
+        });
     let word = select(vec![
         json!({}),
         json!({}),
@@ -102,6 +127,8 @@ fn any_pod() -> impl Strategy<Value = Pod> {
             [{"matchExpressions": [{"key": "zone", "operator": "Exists"}]}, {"matchFields":
             [{"key": "metadata.name", "operator": "In", "values": ["n"]}]}]}}}}),
         json!({"schedulingGates": [{"name": "example.com/gate"}]}),
+        json!({"initContainers": [{"name": "i", "image": "i"}], "volumes": [{"name": "v", "emptyDir": {}}],
+            "containers": [{"name": "main", "image": "registry.example.com/web:1", "volumeMounts": [{"name": "v", "mountPath": "/m/two"}]}]}),
     ]);
     (labels(), option::of(own), word, any::<bool>()).prop_map(|(labels, annotations, spec, bare)| {
         let mut more = json!({"spec": spec, "metadata": {"labels": labels}});
@@ -137,6 +164,10 @@ fn scenes() -> impl Strategy<Value = Scene> {
                 pod,
                 moment: if spill { Moment::Spill } else { Moment::Creation },
             };
+            let scene = scene
+                .data_cache("one", "a", "/one", true)
+                .data_cache("two", "a", "/two", false)
+                .data_cache("other", "b", "/other", true);
             match cache {
                 Some((usable, image)) => scene.cache("one", usable, &[image]),
                 None => scene,
@@ -174,6 +205,33 @@ proptest! {
         let after = serde_json::to_value(scene.result()).unwrap();
         // The mark is the operator's.
         prop_assert!(kept(&before, &after), "{before}\n{after}");
+    }
+
+    /// Data caches are mounted on virtual nodes only, so that no pod with a volume for one may run elsewhere.
+    #[test]
+    fn a_pod_with_data_caches_cannot_run_on_regular_nodes(scene in scenes()) {
+        let (decision, result) = (scene.decision(), scene.result());
+        let spec = result.spec.clone().unwrap_or_default();
+        let mounted = spec.volumes.iter().flatten().filter(|volume| volume.host_path.is_some()).count();
+        if mounted > 0 && spec.node_name.is_none() {
+            let value = serde_json::to_value(&spec).unwrap();
+            let by_selector = !value["nodeSelector"].is_null();
+            let required = &value["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];
+            let terms = required["nodeSelectorTerms"].as_array().cloned().unwrap_or_default();
+            let virtual_only = |term: &Value| {
+                let all = term["matchExpressions"].as_array().cloned().unwrap_or_default();
+                all.iter().any(|e| e["operator"] == "In" && (e["key"] == "type" || e["key"] == "k8s.aliyun.com/vnode"))
+            };
+            prop_assert!(by_selector || (!terms.is_empty() && terms.iter().all(virtual_only)), "{value}");
+            let tolerated = spec.tolerations.iter().flatten().any(|t| t.key.is_some());
+            prop_assert!(tolerated || decision.deferred, "{value}");
+            let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+            for container in containers {
+                let ours = |name: &str| name.starts_with("eci-data-cache-");
+                let mounts = container.volume_mounts.iter().flatten();
+                prop_assert!(mounts.filter(|mount| ours(&mount.name)).count() >= mounted);
+            }
+        }
     }
 
     /// A pod that exists can only gain tolerations and annotations; the API server refuses all else.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use eci_core::profile::caches::{CacheFacts, Caches};
+use eci_core::profile::data_caches::DataCacheFacts;
 use eci_core::profile::decide::{Decision, Moment, Namespace, World, decide};
 use eci_core::profile::patch::patch;
 use eci_core::profile::{Labels, Profile, Profiles};
@@ -81,6 +82,18 @@ impl Scene {
         };
         let caches: &mut Caches = &mut self.world.caches;
         caches.insert(reference, facts);
+        self
+    }
+
+    /// A DataCache `shop/NAME`.
+    pub(crate) fn data_cache(mut self, name: &str, bucket: &str, path: &str, available: bool) -> Self {
+        let facts = DataCacheFacts {
+            bucket: bucket.to_owned(),
+            path: path.to_owned(),
+            available,
+            reason: if available { "Available" } else { "Building" }.to_owned(),
+        };
+        self.world.data_caches.insert(("shop".to_owned(), name.to_owned()), facts);
         self
     }
 
