@@ -7,7 +7,9 @@
 )]
 
 mod advise;
+mod cluster;
 mod drill;
+mod explain;
 mod status;
 
 use std::collections::BTreeMap;

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use eci_e2e::stack::{Stack, StackOptions};
-use eci_e2e::testbed::{ControlPlane, StartOptions};
 use serde_json::{Value, json};
 
 use crate::Kubectl;
@@ -37,15 +36,4 @@ async fn what_is_well_is_one_line_and_what_is_not_has_a_sentence() {
     assert_eq!(states, [(&json!("bad"), &json!("Reconciling")), (&json!("good"), &json!("Ready"))]);
     let none = kubectl.run(&["eci", "status"]).await.ok();
     assert_eq!(none, "No ImageCache and no DataCache in namespace default, and no EciProfile.\n");
-}
-
-#[tokio::test]
-async fn a_cluster_without_our_kinds_is_told_what_to_install() {
-    let plane = ControlPlane::start(StartOptions::api_only()).await.unwrap();
-    let kubectl = Kubectl::new().with("KUBECONFIG", plane.kubeconfig_path().to_str().unwrap());
-    let said = kubectl.run(&["eci", "status", "-A"]).await.failed();
-    assert!(
-        said.contains("does not know imagecaches.eci-operator.io; install the chart eci-operator-crds"),
-        "{said}"
-    );
 }

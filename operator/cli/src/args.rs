@@ -10,6 +10,10 @@ use eci_core::spot::settings::price_limit;
 use crate::drill::plan::Choice;
 use crate::size::{Memory, Vcpu};
 
+mod explain;
+
+pub use explain::ExplainArgs;
+
 /// Elastic Container Instance on the command line.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "kubectl-eci", bin_name = "kubectl eci", version)]
@@ -24,6 +28,12 @@ pub struct Args {
 pub enum Command {
     /// Shows every ImageCache, DataCache and EciProfile with its state, and what is wrong with those that are not well.
     Status(StatusArgs),
+    /// Says what EciProfiles make of a pod, and why: which apply, why the others do not, who decided each field.
+    ///
+    /// Of a pod that exists, what its owner wrote is told from what profiles added to it. A pod or a workload of a file
+    /// is judged as if it were created now, against the profiles of the cluster, or against those of --profiles without
+    /// asking any cluster.
+    Explain(ExplainArgs),
     /// Spot instances: prices and advice.
     #[command(subcommand)]
     Spot(SpotCommand),

@@ -29,6 +29,28 @@ pub enum Error {
         "{0}; look with `kubectl get pods --show-labels`, or choose with --namespace, --all-namespaces and --selector"
     )]
     NotFound(String),
+    /// A file cannot be read.
+    #[error("cannot read {path}: {source}")]
+    File {
+        /// The file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file does not have what is needed.
+    #[error("{path}: {why}")]
+    Manifest {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// The command was not understood.
+    #[error("{0}")]
+    Usage(String),
+    /// The API server would refuse what profiles make of a pod.
+    #[error("what profiles make of this pod cannot be applied to it: {0}")]
+    Patch(String),
     /// A kind that the cluster has not.
     #[error("the cluster does not know {0}; install the chart eci-operator-crds")]
     NotInstalled(&'static str),

@@ -2,7 +2,7 @@
 
 use kube::api::ListParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Api, Client, Config};
+use kube::{Api, Client, Config, CustomResourceExt};
 use serde::de::DeserializeOwned;
 
 use crate::args::KubeArgs;
@@ -65,4 +65,17 @@ where
         }
     }
     Err(Error::TooMany("objects; choose a namespace or a selector".to_owned()))
+}
+
+/// Every object of a kind. A cluster that has not the kind is told from one that has none.
+pub(crate) async fn of_kind<K>(api: &Api<K>) -> Result<Vec<K>, Error>
+where
+    K: CustomResourceExt + Clone + DeserializeOwned + std::fmt::Debug,
+{
+    match list(api, None).await {
+        Err(Error::Kubernetes(kube::Error::Api(status))) if status.code == 404 => {
+            Err(Error::NotInstalled(K::crd_name()))
+        }
+        other => other,
+    }
 }

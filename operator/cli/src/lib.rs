@@ -8,7 +8,9 @@ pub mod args;
 mod cloud;
 mod drill;
 mod error;
+mod explain;
 mod kubernetes;
+mod manifest;
 mod size;
 mod spot;
 mod status;
@@ -30,6 +32,7 @@ pub async fn run(args: Args, out: &mut impl Write) -> Result<(), Error> {
     let text = match args.command {
         Command::Spot(SpotCommand::Advise(args)) => spot::advise(&args).await?,
         Command::Status(args) => status::status(&args).await?,
+        Command::Explain(args) => explain::explain(&args).await?,
         Command::Drill(args) => drill::drill(&args).await?,
         Command::Completion { shell } => completion(shell),
     };

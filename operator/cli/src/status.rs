@@ -4,14 +4,13 @@ use eci_api::data_cache::DataCache;
 use eci_api::eci_profile::EciProfile;
 use eci_api::image_cache::ImageCache;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::Api;
 use kube::api::ObjectMeta;
-use kube::{Api, CustomResourceExt};
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::args::{Output, StatusArgs};
 use crate::error::Error;
-use crate::kubernetes::{self, Kubernetes};
+use crate::kubernetes::{Kubernetes, of_kind};
 use crate::table;
 
 /// What is not known.
@@ -101,19 +100,6 @@ pub(crate) async fn status(args: &StatusArgs) -> Result<String, Error> {
             let all: Vec<Value> = rows.iter().map(json_of).collect();
             Ok(format!("{}\n", serde_json::to_string_pretty(&json!({ "objects": all }))?))
         }
-    }
-}
-
-/// Every object of a kind. A cluster that has not the kind is told from one that has none.
-async fn of_kind<K>(api: &Api<K>) -> Result<Vec<K>, Error>
-where
-    K: CustomResourceExt + Clone + DeserializeOwned + std::fmt::Debug,
-{
-    match kubernetes::list(api, None).await {
-        Err(Error::Kubernetes(kube::Error::Api(status))) if status.code == 404 => {
-            Err(Error::NotInstalled(K::crd_name()))
-        }
-        other => other,
     }
 }
 
