@@ -128,7 +128,7 @@ async fn a_service_account_may_do_what_its_roles_say_and_the_audit_log_shows_it(
     plane.kubectl(binding).await.unwrap().ok().unwrap();
     let kubeconfig = plane.dir().join("reader.kubeconfig");
     let token = plane.token_for("default", "reader").await.unwrap();
-    plane.kubeconfig_for_token(&token, &kubeconfig).unwrap();
+    plane.kubeconfig_for_token(&token, &kubeconfig, None).unwrap();
 
     let as_reader = format!("--kubeconfig={}", kubeconfig.display());
     until(async || {

@@ -33,4 +33,12 @@ pub(crate) struct EvictionArgs {
     /// Seconds from the notice to the release
     #[arg(long, default_value_t = 180, value_parser = clap::value_parser!(u32).range(10..=3_600))]
     pub(crate) limit: u32,
+
+    /// With a release build of the operator, built first
+    #[arg(long)]
+    pub(crate) release: bool,
+
+    /// Fail when a target is missed, which an idle machine may be needed for
+    #[arg(long)]
+    pub(crate) strict: bool,
 }

@@ -108,7 +108,7 @@ fn writes_in(log: &str) -> Counts {
 }
 
 /// Resident memory of the operator, now and at its highest, KiB.
-fn memory(stack: &Stack) -> Result<(u64, u64)> {
+pub(super) fn memory(stack: &Stack) -> Result<(u64, u64)> {
     let pid = stack.operator().context("the operator does not run")?.pid();
     let status = fs::read_to_string(format!("/proc/{pid}/status")).context("the operator has ended")?;
     let field = |name: &str| -> Result<u64> {

@@ -60,6 +60,8 @@ impl From<eviction::EvictionArgs> for bench::eviction::Options {
             at_raised: args.controller_manager != ControllerManager::Default,
             runs: args.runs,
             limit: args.limit,
+            release: args.release,
+            strict: args.strict,
         }
     }
 }

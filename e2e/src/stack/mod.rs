@@ -88,6 +88,8 @@ pub struct Stack {
     args: Vec<String>,
     health: String,
     programs: Programs,
+    /// Where operators reach the API server, if not at its own address.
+    api_server: Option<String>,
     plane: ControlPlane,
 }
 
@@ -110,7 +112,7 @@ impl Stack {
         if options.credentials {
             write_credentials(plane.dir())?;
         }
-        Ok(Self { operator: None, sim, cloud, sim_url, args, health, programs, plane })
+        Ok(Self { operator: None, sim, cloud, sim_url, args, health, programs, api_server: None, plane })
     }
 
     /// The control plane.
@@ -170,7 +172,7 @@ impl Stack {
     /// Starts a process of the operator, as the pod `pod` that serves health at `health`.
     async fn launch(&self, name: &str, pod: &str, health: &str) -> Result<Process> {
         let token = self.plane.token_for(NAMESPACE, SERVICE_ACCOUNT).await?;
-        self.plane.kubeconfig_for_token(&token, &self.operator_kubeconfig())?;
+        self.plane.kubeconfig_for_token(&token, &self.operator_kubeconfig(), self.api_server.as_deref())?;
         let env = [
             ("KUBECONFIG", self.operator_kubeconfig().into_os_string()),
             ("POD_NAMESPACE", OsString::from(NAMESPACE)),
@@ -184,6 +186,11 @@ impl Stack {
             _ => arg.clone(),
         });
         Ok(Process::spawn(name, &self.programs.operator, args, env, &self.plane.log_dir())?)
+    }
+
+    /// Starts operators from now on that reach the API server at this URL.
+    pub fn reach_api_server_at(&mut self, url: String) {
+        self.api_server = Some(url);
     }
 
     /// Starts operators with one more argument from now on.

@@ -267,9 +267,11 @@ impl ControlPlane {
         Ok(answer.status.map(|status| status.token).unwrap_or_default())
     }
 
-    /// Writes a kubeconfig that logs in with a token, readable by its owner only.
-    pub fn kubeconfig_for_token(&self, token: &str, path: &Path) -> Result<(), Error> {
-        kubeconfig::write(path, &self.server, &self.dir.join("pki").join("ca.crt"), &Login::Token(token))
+    /// Writes a kubeconfig that logs in with a token, readable by its owner only; `server` is where, if not at the API
+    /// server itself.
+    pub fn kubeconfig_for_token(&self, token: &str, path: &Path, server: Option<&str>) -> Result<(), Error> {
+        let server = server.unwrap_or(&self.server);
+        kubeconfig::write(path, server, &self.dir.join("pki").join("ca.crt"), &Login::Token(token))
     }
 
     /// Ends it now; dropping does the same.

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use eci_e2e::eventually::eventually;
 use eci_e2e::stack::get;
 use eci_e2e::testbed::nodes::{BEHAVIOUR, CRASH_LOOP, READY};
-use eci_e2e::vendor::{Behaviour, Notice};
+use eci_e2e::vendor::{Behaviour, Notice, PodRef};
 use eci_e2e::workload::{Keep, Workload, budget, condition as pod_condition};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -13,7 +13,7 @@ use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 
-use crate::{PATIENCE, Scene, annotate, condition, hostile, make_profile, quiet, says, told};
+use crate::{PATIENCE, Scene, annotate, condition, events, hostile, make_profile, quiet, says, told};
 
 #[tokio::test]
 async fn a_budget_that_never_allows_is_told_before_and_during_and_its_change_frees_the_pods() -> Result<()> {
@@ -103,6 +103,43 @@ async fn an_exhausted_budget_names_the_unready_pod_in_the_way() -> Result<()> {
     let note = told(&client, &scene.doomed[0], "BudgetExhausted").await?;
     ensure!(note.contains(&culprit.name), "{note} does not name {}", culprit.name);
     annotate(&client, &culprit, BEHAVIOUR, READY).await?;
+    scene.all_are_saved().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn pods_that_share_a_budget_and_a_reason_are_told_together() -> Result<()> {
+    const PODS: i32 = 8;
+    let stack = quiet().await;
+    let workload = Workload::new("together", "web", PODS).with_grace(1);
+    let mut scene = Scene::set(stack, Behaviour::QUIET, &workload, 0).await?;
+    let client = stack.client()?;
+    scene.vendor.announce(&scene.doomed.clone(), Notice::Both).await?;
+    let said = eventually("each pod is told of, by itself or with others", PATIENCE, || async {
+        let events =
+            events(&client, "together", "BudgetNeverAllows").await.map_err(|error| error.to_string())?;
+        let told = |pod: &PodRef| {
+            events.iter().any(|event| {
+                let about = &event.involved_object;
+                let with_others = about.kind.as_deref() == Some("PodDisruptionBudget")
+                    && event.message.as_deref().is_some_and(|note| note.contains(&pod.name));
+                about.uid.as_deref() == Some(&pod.uid) || with_others
+            })
+        };
+        let missing = scene.doomed.iter().filter(|pod| !told(pod)).count();
+        if missing == 0 { Ok(events) } else { Err(format!("{missing} are not in {} events", events.len())) }
+    })
+    .await?;
+    ensure!(said.len() < scene.doomed.len(), "{} events for as many pods", said.len());
+    let of_budget: Vec<_> = said
+        .iter()
+        .filter(|event| event.message.as_deref().is_some_and(|note| note.starts_with("each of ")))
+        .collect();
+    ensure!(!of_budget.is_empty(), "{said:?}");
+    let budgets: Api<PodDisruptionBudget> = Api::namespaced(client.clone(), "together");
+    let uid = budgets.get("web").await?.metadata.uid;
+    ensure!(of_budget.iter().all(|event| event.involved_object.uid == uid), "not about the budget: {said:?}");
+    budgets.delete("web", &DeleteParams::default()).await?;
     scene.all_are_saved().await?;
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use eci_api::eci_profile::EciProfile;
 use eci_core::eviction::answer::Answer;
+use eci_core::eviction::remark::{Chorus, Remark, Said};
 use eci_core::eviction::{Attempt, Effect, Engine, Event, Order, Report, Settings, Standing};
 use eci_core::time::Mono;
 use futures::{FutureExt as _, Stream, StreamExt as _};
@@ -65,6 +66,8 @@ pub(super) struct Conductor {
     jobs: JoinSet<Done>,
     /// When the gauges are set again.
     count_at: Option<Mono>,
+    /// What waits to be told together.
+    chorus: Chorus,
     ready: watch::Sender<bool>,
 }
 
@@ -82,6 +85,7 @@ impl Conductor {
             look_at: None,
             jobs: JoinSet::new(),
             count_at: None,
+            chorus: Chorus::default(),
             ready,
         }
     }
@@ -118,6 +122,7 @@ impl Conductor {
                 },
                 () = sleep_until(clock, self.wake) => tell.push(Event::Tick),
                 () = sleep_until(clock, self.count_at) => self.count(),
+                () = sleep_until(clock, self.chorus.wake()) => self.say(clock.now().mono),
                 Some(done) = self.jobs.join_next() => match done {
                     Ok(done) => {
                         self.desk.done(done, &mut self.view, clock.now().mono);
@@ -141,15 +146,17 @@ impl Conductor {
             if self.engine.is_none() && self.view.is_complete() {
                 self.ready.send_replace(true);
                 if leads {
-                    let engine = self.engine.insert(Engine::new(self.parts.settings));
+                    self.engine = Some(Engine::new(self.parts.settings));
                     tell = self.view.replay();
                     tracing::info!(facts = tell.len(), "watching for notices of spot instances");
-                    let _ = engine;
                 }
             }
             self.step(tell);
         }
         self.jobs.abort_all();
+        for said in self.chorus.rest() {
+            self.tell_remark(&said);
+        }
         // What was sent is done or not; nobody is told any more, the next process sees it.
         while self.flights.join_next().await.is_some() {}
     }
@@ -221,7 +228,7 @@ impl Conductor {
     }
 
     fn report(&mut self, report: &Report) {
-        let metrics = &self.parts.metrics;
+        let metrics = self.parts.metrics.clone();
         let now = self.parts.clock.now().wall;
         match report {
             Report::Noticed { pod, notice, .. } => {
@@ -234,16 +241,16 @@ impl Conductor {
             Report::Ignored { pod, why, .. } => {
                 metrics.ignored(*why);
                 tracing::info!(%pod, reason = why.as_str(), "a notice leads to no eviction: {}", why.message());
-                self.tell(Word::ignored(pod, *why, now));
+                self.remark(Remark::ignored(pod, *why, now));
             }
             Report::Standing(standing) => {
                 log_standing(standing);
-                self.tell(Some(Word::standing(standing, now)));
+                self.remark(Some(Remark::standing(standing, now)));
             }
             Report::Ended(ended) => {
                 metrics.ended(ended);
                 tracing::info!(pod = %ended.pod, outcome = %ended.outcome, by = ended.by.as_str(), attempts = ended.attempts, "a pod with a notice has ended");
-                self.tell(Word::ended(ended, now));
+                self.remark(Remark::ended(ended, now));
             }
             Report::Forecast(forecast) => {
                 let (noticed, saved) = (forecast.noticed, forecast.saved);
@@ -269,6 +276,25 @@ impl Conductor {
                 tracing::info!(%pod, "the pod got a regular instance for want of a spot instance");
             }
         }
+    }
+
+    fn remark(&mut self, remark: Option<Remark>) {
+        let now = self.parts.clock.now().mono;
+        if let Some(said) = remark.and_then(|remark| self.chorus.add(remark, now)) {
+            self.tell_remark(&said);
+        }
+    }
+
+    fn say(&mut self, now: Mono) {
+        for said in self.chorus.due(now) {
+            self.tell_remark(&said);
+        }
+    }
+
+    fn tell_remark(&self, said: &Said) {
+        let (Said::One(remark) | Said::Many { first: remark, .. }) = said;
+        let budget = remark.budget.as_ref().and_then(|id| self.view.budget(id));
+        self.tell(Some(Word::of(said, budget.map(|budget| Arc::clone(&budget.uid)))));
     }
 
     fn tell(&self, word: Option<Word>) {

@@ -1,12 +1,11 @@
-//! What people are told about single pods: Events, and a condition. Both are courtesies: they come after the evictions,
+//! What people are told about pods and their budgets: Events, and a condition. Both are courtesies: they come after the evictions,
 //! and when there are too many of them some are dropped and counted.
 
 use std::sync::Arc;
 
 use eci_core::eviction::forecast::Forecast;
-use eci_core::eviction::notice::NotEligible;
-use eci_core::eviction::outcome::Outcome;
-use eci_core::eviction::{BudgetRef, Ended, PodRef, Standing};
+use eci_core::eviction::remark::Said;
+use eci_core::eviction::{BudgetRef, PodRef};
 use futures::StreamExt as _;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ObjectReference, Pod};
@@ -57,65 +56,32 @@ enum Subject {
 }
 
 impl Word {
-    /// Where a pod with a notice stands. The condition of a pod that is being deleted is left alone: Kubernetes has one.
-    pub(super) fn standing(standing: &Standing, at: Timestamp) -> Self {
-        let blocked = standing.why.is_blocked();
-        Self {
-            about: Subject::Pod(standing.pod.clone()),
-            warning: blocked,
-            reason: standing.why.as_str(),
-            note: standing.message.clone(),
-            budget: standing.budget.clone(),
-            condition: blocked.then_some(("False", standing.since)),
-            at,
-        }
-    }
-
-    /// How it ended for a pod, when that is not what was wanted. Else the last standing has said it.
-    pub(super) fn ended(ended: &Ended, at: Timestamp) -> Option<Self> {
-        let note = match ended.outcome {
-            Outcome::Late => "The pod was told to end so late that its grace period was cut short.",
-            Outcome::Forced => {
-                "The pod was deleted against its PodDisruptionBudget shortly before its instance went, as onDeadline: Delete of its EciProfile says."
-            }
-            Outcome::HardKilled => {
-                "The spot instance was taken back before the pod could be evicted: it had no grace period. Earlier events of the pod say what stood in the way."
-            }
-            Outcome::Graceful | Outcome::Ended | Outcome::Vanished | Outcome::Withdrawn => return None,
+    /// A remark. That about several pods is an event of their budget, whose UID `uid` is; without a budget, of the first
+    /// pod. Only a remark about one pod sets the pod's condition: many such writes would be in the way of evictions.
+    pub(super) fn of(said: &Said, uid: Option<Arc<str>>) -> Self {
+        let (remark, note) = match said {
+            Said::One(remark) => (remark, remark.sentence()),
+            Said::Many { first, sentence, .. } => (first, sentence.clone()),
         };
-        Some(Self {
-            about: Subject::Pod(ended.pod.clone()),
-            warning: true,
-            reason: ended.outcome.as_str(),
-            note: note.to_owned(),
-            budget: None,
-            condition: None,
-            at,
-        })
+        let pod = Subject::Pod(remark.pod.clone());
+        let (about, budget, condition) = match said {
+            Said::One(_) => (pod, remark.budget.clone(), remark.blocked_since.map(|since| ("False", since))),
+            Said::Many { .. } => match remark.budget.clone().zip(uid) {
+                Some((budget, uid)) => (Subject::Budget(budget, uid), None, None),
+                None => (pod, remark.budget.clone(), None),
+            },
+        };
+        Self { about, warning: remark.warning, reason: remark.reason, note, budget, condition, at: remark.at }
     }
 
-    /// A notice that leads to no eviction, when somebody may have meant it to.
-    pub(super) fn ignored(pod: &PodRef, why: NotEligible, at: Timestamp) -> Option<Self> {
-        let meant =
-            matches!(why, NotEligible::WrongAnnotation | NotEligible::StaticPod | NotEligible::DaemonSetPod);
-        meant.then(|| Self {
-            about: Subject::Pod(pod.clone()),
-            warning: true,
-            reason: why.as_str(),
-            note: format!(
-                "The spot instance of this pod will be taken back, and the pod is not evicted: {}.",
-                why.message()
-            ),
-            budget: None,
-            condition: None,
-            at,
-        })
-    }
-
-    /// How many pods behind a budget will be evicted in time; nothing without a budget. `uid` is the budget's.
+    /// How many pods behind a budget will be evicted in time; nothing without a budget, or when all of them can go at
+    /// once. `uid` is the budget's.
     pub(super) fn forecast(forecast: &Forecast, uid: Arc<str>) -> Option<Self> {
         let budget = forecast.budget.clone()?;
         let all = forecast.noticed;
+        if all <= forecast.allowed {
+            return None;
+        }
         let (warning, told) = match forecast.saved {
             Some(saved) if saved >= all => (false, format!("All {all} of them will be evicted in time.")),
             Some(saved) => (true, format!("{saved} of them will be evicted in time, {} will not.", all - saved)),
@@ -256,20 +222,28 @@ async fn say(client: &Client, instance: &str, word: Word) {
 
 #[cfg(test)]
 mod tests {
+    use eci_core::eviction::Standing;
+    use eci_core::eviction::remark::Remark;
     use eci_core::eviction::why::Why;
 
     use super::*;
 
-    fn standing(name: &str, why: Why) -> Standing {
-        Standing {
+    fn remark(name: &str, why: Why) -> Remark {
+        let standing = Standing {
             pod: PodRef::new("shop", name, "u"),
             profile: None,
             why,
-            message: "ä".repeat(1_024),
+            message: String::new(),
+            facts: "ä".repeat(1_024),
             budget: Some(BudgetRef::new("shop", "web")),
             deadline: Timestamp::UNIX_EPOCH,
             since: Timestamp::UNIX_EPOCH,
-        }
+        };
+        Remark::standing(&standing, Timestamp::UNIX_EPOCH)
+    }
+
+    fn one(name: &str, why: Why) -> Word {
+        Word::of(&Said::One(remark(name, why)), Some("b".into()))
     }
 
     #[test]
@@ -279,8 +253,7 @@ mod tests {
             ("web.", "web-"),
             (&format!("{}.b", "a".repeat(199)), &format!("{}-", "a".repeat(199))),
         ] {
-            let event =
-                Word::standing(&standing(name, Why::BudgetExhausted), Timestamp::UNIX_EPOCH).event("me");
+            let event = one(name, Why::BudgetExhausted).event("me");
             assert_eq!(event.metadata.generate_name.as_deref(), Some(expected));
             assert!(event.note.is_some_and(|note| note.len() <= 1_024));
             assert_eq!(event.type_.as_deref(), Some("Warning"));
@@ -290,11 +263,43 @@ mod tests {
 
     #[test]
     fn only_what_is_blocked_gets_a_condition_and_only_on_that_very_pod() {
-        let blocked = Word::standing(&standing("web", Why::BudgetExhausted), Timestamp::UNIX_EPOCH);
+        let blocked = one("web", Why::BudgetExhausted);
         let (_, patch) = blocked.patch().unwrap();
         assert_eq!(patch["metadata"]["uid"], "u");
         assert_eq!(patch["status"]["conditions"][0]["reason"], "BudgetExhausted");
-        let gone = Word::standing(&standing("web", Why::Evicted), Timestamp::UNIX_EPOCH);
-        assert!(gone.patch().is_none());
+        assert!(one("web", Why::Evicted).patch().is_none());
+    }
+
+    #[test]
+    fn many_pods_are_one_event_of_their_budget_and_without_one_of_the_first_of_them() {
+        let first = remark("web-0", Why::BudgetExhausted);
+        let many = |first: Remark| Said::Many { first, pods: 7, sentence: "each of 7 pods".to_owned() };
+        let word = Word::of(&many(first.clone()), Some("b".into()));
+        let about = word.event("me").regarding.unwrap();
+        assert_eq!((about.kind.as_deref(), about.uid.as_deref()), (Some("PodDisruptionBudget"), Some("b")));
+        assert!(word.patch().is_none(), "a condition for each would be in the way of evictions");
+        // The budget may be gone by now.
+        let mut unprotected = first.clone();
+        unprotected.budget = None;
+        for (first, uid) in [(first, None), (unprotected, None)] {
+            let about = Word::of(&many(first), uid).event("me").regarding.unwrap();
+            assert_eq!((about.kind.as_deref(), about.name.as_deref()), (Some("Pod"), Some("web-0")));
+        }
+    }
+
+    #[test]
+    fn a_forecast_is_told_when_somebody_has_to_wait() {
+        let forecast = |noticed, allowed| Forecast {
+            budget: Some(BudgetRef::new("shop", "web")),
+            namespace: "shop".into(),
+            noticed,
+            saved: Some(noticed),
+            allowed,
+            start: None,
+            at: Timestamp::UNIX_EPOCH,
+        };
+        assert_eq!(Word::forecast(&forecast(3, 3), "b".into()), None);
+        let word = Word::forecast(&forecast(4, 3), "b".into()).unwrap();
+        assert!(word.note.ends_with("All 4 of them will be evicted in time."), "{}", word.note);
     }
 }

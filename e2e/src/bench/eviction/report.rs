@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use super::run::Row;
+use super::target::Judged;
 
-const HEAD: [&str; 13] = [
+const HEAD: [&str; 17] = [
     "scenario",
     "QPS",
     "contender",
@@ -18,6 +19,10 @@ const HEAD: [&str; 13] = [
     "reaction p99 ms",
     "wrong",
     "below floor",
+    "why s",
+    "forecast off %",
+    "RSS MiB",
+    "load",
 ];
 
 /// One row while others are still to come.
@@ -29,10 +34,64 @@ pub(super) fn line(row: &Row) -> String {
 
 /// All of them as a table of Markdown, which is readable as it is.
 pub(super) fn table(rows: &[Row]) -> String {
-    let mut lines = vec![HEAD.map(str::to_owned)];
-    lines.extend(rows.iter().map(cells));
+    markdown(HEAD, rows.iter().map(cells))
+}
+
+/// What the operator asked for, by kind of request.
+pub(super) fn kinds(rows: &[&Row]) -> String {
+    let head = [
+        "scenario",
+        "QPS",
+        "evicted",
+        "evictions",
+        "events",
+        "pod status",
+        "others",
+        "for each pod",
+        "Lease",
+    ];
+    let lines = rows.iter().map(|row| {
+        let of = |kind: &str| row.requests_by_kind.get(kind).copied().unwrap_or_default();
+        let [evictions, events, status] =
+            ["create pods/eviction", "create events", "patch pods/status"].map(of);
+        let all = row.requests_for_pods();
+        [
+            row.scenario.to_owned(),
+            row.controller_qps.to_string(),
+            row.figures.evicted.to_string(),
+            evictions.to_string(),
+            events.to_string(),
+            status.to_string(),
+            all.saturating_sub(evictions + events + status).to_string(),
+            number(per(all, row.figures.evicted), 2),
+            (row.requests - all).to_string(),
+        ]
+    });
+    markdown(head, lines)
+}
+
+/// What was to be reached, and was.
+pub(super) fn targets(judged: &[(&Row, Vec<Judged>)]) -> String {
+    let lines = judged.iter().flat_map(|(row, judged)| {
+        judged.iter().map(|one| {
+            [
+                row.scenario.to_owned(),
+                row.controller_qps.to_string(),
+                one.what.to_owned(),
+                one.target.clone(),
+                one.seen.clone(),
+                if one.reached { "PASS" } else { "MISS" }.to_owned(),
+            ]
+        })
+    });
+    markdown(["scenario", "QPS", "what", "target", "seen", ""], lines)
+}
+
+fn markdown<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
+    let mut lines = vec![head.map(str::to_owned)];
+    lines.extend(rows);
     let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..HEAD.len()).map(width).collect();
+    let widths: Vec<usize> = (0..N).map(width).collect();
     let mut text = String::new();
     for (n, line) in lines.iter().enumerate() {
         let cells = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
@@ -45,12 +104,8 @@ pub(super) fn table(rows: &[Row]) -> String {
     text
 }
 
-fn cells(row: &Row) -> [String; 13] {
+fn cells(row: &Row) -> [String; 17] {
     let figures = &row.figures;
-    let number = |value: Option<f64>, digits: usize| match value {
-        Some(value) => format!("{value:.digits$}"),
-        None => "-".to_owned(),
-    };
     let answers: Vec<String> = row.answers.iter().map(|(code, count)| format!("{code}:{count}")).collect();
     [
         row.scenario.to_owned(),
@@ -61,12 +116,20 @@ fn cells(row: &Row) -> [String; 13] {
         format!("{} ({:.1})", number(figures.last_seconds, 1), row.bound_seconds),
         number(row.ratio, 2),
         number(per(row.answers.values().sum(), figures.evicted), 1),
-        number(per(row.requests, figures.evicted), 1),
+        number(per(row.requests_for_pods(), figures.evicted), 1),
         answers.join(" "),
         number(figures.reaction_p99_ms, 0),
         figures.wrong.to_string(),
         figures.below_floor.to_string(),
+        number(row.why_seconds, 1),
+        number(row.forecast_off_percent, 1),
+        number(row.peak_rss_mib, 1),
+        number(Some(row.load), 1),
     ]
+}
+
+fn number(value: Option<f64>, digits: usize) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "shown with one digit")]

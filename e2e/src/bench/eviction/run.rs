@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use serde::Serialize;
 
+use super::super::measure;
 use super::contender::{Contender, Peerage};
+use super::proxy::Proxy;
 use super::scenario::{Pace, Scenario, Trouble};
 use super::stage::{Bed, DOOMED_NODE, NAMESPACE, Stage};
+use super::words::Words;
 use crate::eventually::eventually;
 use crate::observer::audit::{self, Tally};
 use crate::observer::{Figures, Observer};
@@ -17,6 +20,8 @@ use crate::vendor::{Behaviour, Notice, PodRef, Vendor};
 
 /// How often is looked whether it is over.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How long a scenario lasts in which nothing can be evicted.
+const NOTHING_LIMIT: Duration = Duration::from_secs(30);
 /// How long the API server may take to write its log.
 const LOG_LIMIT: Duration = Duration::from_secs(10);
 
@@ -38,6 +43,9 @@ pub(super) struct Row {
     pub(super) graceful: usize,
     /// When the last pod that could be was evicted, over the bound; None when it was not within the limit.
     pub(super) ratio: Option<f64>,
+    /// What goes wrong meanwhile.
+    #[serde(skip)]
+    pub(super) trouble: Trouble,
     /// All of the contender's requests but watches.
     pub(super) requests: usize,
     /// The same by verb and resource.
@@ -48,11 +56,27 @@ pub(super) struct Row {
     pub(super) latency_ms: Option<[f64; 3]>,
     /// When each pod was evicted, seconds.
     pub(super) evicted_at: Vec<f64>,
+    /// When it could be read what stands in the way of a pod, seconds; of the operator alone.
+    pub(super) why_seconds: Option<f64>,
+    /// By how much of the pods the forecast of 5 s after the notices was off, percent; of the operator alone.
+    pub(super) forecast_off_percent: Option<f64>,
+    /// Most resident memory of the operator, MiB.
+    pub(super) peak_rss_mib: Option<f64>,
+    /// What was done to evictions on their way, by fault.
+    pub(super) faults: BTreeMap<&'static str, usize>,
     /// Of the machine when it began, over the last minute.
     pub(super) load: f64,
 }
 
 impl Row {
+    /// Requests but those that renew the Lease, which are made whether or not anything is evicted.
+    pub(super) fn requests_for_pods(&self) -> usize {
+        let of_lease = |kind: &&String| kind.ends_with(" leases");
+        let leases: usize =
+            self.requests_by_kind.iter().filter(|(kind, _)| of_lease(kind)).map(|(_, n)| n).sum();
+        self.requests - leases
+    }
+
     /// What must not be, whatever the times are.
     pub(super) fn broken(&self) -> Vec<String> {
         let who = format!("{} {} at {} QPS", self.scenario, self.contender, self.controller_qps);
@@ -67,14 +91,22 @@ impl Row {
     }
 }
 
+#[expect(clippy::cast_precision_loss, reason = "figures for people")]
 /// Runs it; instances are released `limit` seconds after their notice.
-pub(super) async fn run(scenario: &Scenario, contender: Contender, pace: Pace, limit: u32) -> Result<Row> {
-    let Stage { mut bed, client, doomed } = Stage::set(scenario, contender, pace).await?;
+pub(super) async fn run(
+    scenario: &Scenario,
+    contender: Contender,
+    pace: Pace,
+    limit: u32,
+    release: bool,
+) -> Result<Row> {
+    let Stage { mut bed, client, doomed } = Stage::set(scenario, contender, pace, release).await?;
     // The server refuses connections of a client that is gone, but an idle one costs nothing.
     drop(client);
     let lead = Duration::from_secs(u64::from(limit));
     let observer = Observer::start(bed.plane(), Some(NAMESPACE)).await?;
     let mut vendor = Vendor::start(bed.plane(), Behaviour::QUIET).await?;
+    let mut words = Words::start(bed.plane(), NAMESPACE).await?;
     let mut peer = match contender {
         Contender::Ours => None,
         _ => Some(Peerage::prepare(contender, bed.plane(), DOOMED_NODE, NAMESPACE, lead).await?),
@@ -89,13 +121,14 @@ pub(super) async fn run(scenario: &Scenario, contender: Contender, pace: Pace, l
     let apart = Duration::from_secs(u64::from(scenario.apart_seconds));
 
     observer.begin();
+    words.begin();
     let begun = observer.elapsed();
     if let Some(peer) = &mut peer {
         peer.go().await?;
     }
     let (mut announced, mut released) = (0, 0);
     let mut trouble = match scenario.trouble {
-        Trouble::None => None,
+        Trouble::None | Trouble::Faults => None,
         Trouble::Restart(seconds) => Some(Duration::from_secs(u64::from(seconds))),
     };
     loop {
@@ -107,7 +140,7 @@ pub(super) async fn run(scenario: &Scenario, contender: Contender, pace: Pace, l
             vendor.announce(wave, Notice::Both).await?;
             announced += 1;
         }
-        if let (Bed::WithOperator(stack), Some(at)) = (&mut bed, trouble)
+        if let (Bed::WithOperator(stack, _), Some(at)) = (&mut bed, trouble)
             && now >= at
         {
             stack.kill_operator().await?;
@@ -121,7 +154,11 @@ pub(super) async fn run(scenario: &Scenario, contender: Contender, pace: Pace, l
             released += 1;
         }
         let verdict = observer.verdict(&pods);
-        if verdict.evicted.len() >= usize::try_from(bound.pods)? || released == waves.len() {
+        let enough = match usize::try_from(bound.pods)? {
+            0 => now >= NOTHING_LIMIT,
+            some => verdict.evicted.len() >= some,
+        };
+        if enough || released == waves.len() {
             break;
         }
         bed.plane().check_alive()?;
@@ -141,10 +178,18 @@ pub(super) async fn run(scenario: &Scenario, contender: Contender, pace: Pace, l
     });
     let graceful = graceful.count();
     let tally = tally(&log, mark, &contender.user(), verdict.evicted.len()).await?;
-    let last = verdict.evicted.get(usize::try_from(bound.pods)?.saturating_sub(1));
-    if bound.pods == 0 {
-        bail!("nothing can be evicted within {limit} s");
-    }
+    let last = usize::try_from(bound.pods)?.checked_sub(1).and_then(|last| verdict.evicted.get(last));
+    let ours = contender == Contender::Ours;
+    // It is over when no more can go in time: what came is known.
+    let forecast = words.forecast(doomed.len()).filter(|_| ours);
+    let percent = |told: usize| 100.0 * told.abs_diff(verdict.evicted.len()) as f64 / doomed.len() as f64;
+    let (peak_rss_mib, faults) = match &bed {
+        Bed::WithOperator(stack, proxy) => {
+            let (_, peak) = measure::memory(stack)?;
+            (Some(peak as f64 / 1_024.0), proxy.as_ref().map(Proxy::faults).unwrap_or_default())
+        }
+        Bed::Alone(_) => (None, BTreeMap::new()),
+    };
     let ms = |time: Duration| time.as_secs_f64() * 1e3;
     Ok(Row {
         scenario: scenario.id,
@@ -161,6 +206,11 @@ pub(super) async fn run(scenario: &Scenario, contender: Contender, pace: Pace, l
         requests_by_kind: tally.by_kind,
         latency_ms: tally.latency.map(|times| times.map(ms)),
         answers: tally.evictions,
+        trouble: scenario.trouble,
+        why_seconds: words.why().filter(|_| ours).map(|time| time.as_secs_f64()),
+        forecast_off_percent: forecast.map(percent),
+        peak_rss_mib,
+        faults,
         evicted_at: verdict.evicted.iter().map(Duration::as_secs_f64).collect(),
         load: busy,
     })

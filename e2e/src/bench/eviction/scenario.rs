@@ -9,6 +9,8 @@ pub(super) enum Rule {
     All,
     /// maxUnavailable 0.
     Nothing,
+    /// minAvailable of all replicas: opened by one more replica, which nobody here makes.
+    AllAvailable,
     /// There is no budget.
     NoBudget,
 }
@@ -80,8 +82,15 @@ impl Group {
         match self.rule {
             Rule::AtMost(slots) => slots.min(self.pods()),
             Rule::All | Rule::NoBudget => self.pods(),
-            Rule::Nothing => 0,
+            Rule::Nothing | Rule::AllAvailable => 0,
         }
+    }
+
+    /// How many can go although nothing is ready in their place, once those that crash are gone.
+    fn room(&self) -> u32 {
+        // Without the permission of its policy a pod that is not ready only goes while enough others are.
+        let stuck = !self.always_allow_unhealthy && self.crash_looping > self.slots();
+        if stuck { 0 } else { self.slots() }
     }
 }
 
@@ -92,6 +101,8 @@ pub(super) enum Trouble {
     None,
     /// The operator is killed after so many seconds and started again at once.
     Restart(u32),
+    /// Every second eviction fails on its way.
+    Faults,
 }
 
 /// One scenario.
@@ -114,8 +125,7 @@ const fn plain(id: &'static str, name: &'static str, groups: &'static [Group]) -
     Scenario { id, name, groups, waves: 1, apart_seconds: 0, trouble: Trouble::None }
 }
 
-/// The scenarios. Numbers are missing where nobody here has what they are about (B9: surge) and where a proxy is
-/// needed (B13).
+/// The scenarios.
 pub(super) const SCENARIOS: &[Scenario] = &[
     plain("B1", "rolling", &[Group::of("web", 1, &[pods(40)], Rule::AtMost(4), 5)]),
     plain("B2", "near the deadline", &[Group::of("web", 1, &[pods(60)], Rule::AtMost(5), 12)]),
@@ -147,6 +157,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             )],
         )
     },
+    plain("B9", "one replica that must be there", &[Group::of("web", 1, &[pods(1)], Rule::AllAvailable, 20)]),
     Scenario {
         trouble: Trouble::Restart(30),
         ..plain("B10", "restart", &[Group::of("web", 1, &[pods(60)], Rule::AtMost(5), 12)])
@@ -165,6 +176,20 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             ..Group::of("web", 1, &[pods(20)], Rule::AtMost(2), 5)
         }],
     ),
+    plain(
+        "B12-healthy",
+        "unready, IfHealthyBudget",
+        &[Group { crash_looping: 2, ..Group::of("web", 1, &[pods(20)], Rule::AtMost(2), 5) }],
+    ),
+    plain(
+        "B12-stuck",
+        "too many unready, IfHealthyBudget",
+        &[Group { crash_looping: 3, ..Group::of("web", 1, &[pods(20)], Rule::AtMost(2), 5) }],
+    ),
+    Scenario {
+        trouble: Trouble::Faults,
+        ..plain("B13", "hostile API server", &[Group::of("web", 1, &[pods(40)], Rule::AtMost(4), 5)])
+    },
     plain("B14", "big storm", &[Group::of("web", 1000, &[pods(5)], Rule::AtMost(1), 5)]),
 ];
 
@@ -211,7 +236,7 @@ impl Scenario {
         let mut seconds: f64 = 0.0;
         let (mut evictable, mut created, mut start) = (0, 0, 0);
         for group in self.groups {
-            let slots = group.slots();
+            let slots = group.room();
             if slots == 0 {
                 continue;
             }
@@ -267,7 +292,11 @@ mod tests {
         assert_eq!(at_default("B7"), (170.0, 36));
         assert_eq!(at_default("B8"), (152.0, 40));
         assert_eq!(at_default("B11"), (45.0, 10));
+        assert_eq!(at_default("B9").1, 0);
         assert_eq!(at_default("B12"), (45.0, 20));
+        assert_eq!(at_default("B12-healthy"), (45.0, 20));
+        assert_eq!(at_default("B12-stuck").1, 0);
+        assert_eq!(at_default("B13"), (45.0, 40));
         assert_eq!(at_default("B14").1, 5000);
         // 750 replacements no longer wait for their turn: the rounds do.
         assert_eq!(bound("B5", Pace::RAISED), (15.0, 1000));

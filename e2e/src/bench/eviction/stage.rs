@@ -12,7 +12,8 @@ use kube::{Api, Client, ResourceExt as _};
 use serde_json::json;
 
 use super::contender::Contender;
-use super::scenario::{Group, Kind, Pace, Rule, Scenario};
+use super::proxy::Proxy;
+use super::scenario::{Group, Kind, Pace, Rule, Scenario, Trouble};
 use crate::eventually::eventually;
 use crate::stack::{Programs, Stack, StackOptions};
 use crate::testbed::nodes::{self, BEHAVIOUR, CRASH_LOOP};
@@ -38,7 +39,7 @@ const SETUP_LIMIT: Duration = Duration::from_mins(15);
 /// The control plane, with the operator if it is its turn.
 pub(super) enum Bed {
     Alone(Box<ControlPlane>),
-    WithOperator(Box<Stack>),
+    WithOperator(Box<Stack>, Option<Proxy>),
 }
 
 /// What is about to be evicted.
@@ -53,14 +54,19 @@ impl Bed {
     pub(super) fn plane(&self) -> &ControlPlane {
         match self {
             Self::Alone(plane) => plane,
-            Self::WithOperator(stack) => stack.plane(),
+            Self::WithOperator(stack, _) => stack.plane(),
         }
     }
 }
 
 impl Stage {
     /// Sets it, from nothing to all pods Ready on one node.
-    pub(super) async fn set(scenario: &Scenario, contender: Contender, pace: Pace) -> Result<Self> {
+    pub(super) async fn set(
+        scenario: &Scenario,
+        contender: Contender,
+        pace: Pace,
+        release: bool,
+    ) -> Result<Self> {
         let options = StartOptions {
             controller_manager_args: vec![
                 format!("--kube-api-qps={}", pace.qps),
@@ -88,9 +94,18 @@ impl Stage {
         cordon(&client, OTHER_NODE, false).await?;
         let bed = if contender == Contender::Ours {
             let options = StackOptions { plane: options, log_level: "info", ..StackOptions::default() };
-            let mut stack = Stack::around(plane, Programs::beside_this_one()?, &options).await?;
+            let programs =
+                if release { Programs::with_released_operator()? } else { Programs::beside_this_one()? };
+            let mut stack = Stack::around(plane, programs, &options).await?;
+            let proxy = match scenario.trouble {
+                Trouble::Faults => Some(Proxy::start(stack.plane()).await?),
+                Trouble::None | Trouble::Restart(_) => None,
+            };
+            if let Some(proxy) = &proxy {
+                stack.reach_api_server_at(proxy.url());
+            }
             stack.start_operator().await?;
-            Bed::WithOperator(Box::new(stack))
+            Bed::WithOperator(Box::new(stack), proxy)
         } else {
             Bed::Alone(Box::new(plane))
         };
@@ -120,14 +135,16 @@ async fn populate(client: &Client, group: &Group) -> Result<()> {
             Rule::AtMost(slots) => Some(json!(slots)),
             Rule::All => Some(json!("100%")),
             Rule::Nothing => Some(json!(0)),
+            Rule::AllAvailable => Some(json!(group.pods())),
             Rule::NoBudget => None,
         };
         if let Some(allowed) = allowed {
             let policy = if group.always_allow_unhealthy { "AlwaysAllow" } else { "IfHealthyBudget" };
+            let field = if group.rule == Rule::AllAvailable { "minAvailable" } else { "maxUnavailable" };
             let budget = json!({
                 "metadata": { "name": name },
                 "spec": {
-                    "maxUnavailable": allowed, "unhealthyPodEvictionPolicy": policy,
+                    (field): allowed, "unhealthyPodEvictionPolicy": policy,
                     "selector": { "matchLabels": { (BUDGET): name } },
                 },
             });

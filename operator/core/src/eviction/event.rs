@@ -102,7 +102,7 @@ pub enum Report {
         /// Why.
         why: NotEligible,
     },
-    /// Where a pod with a notice stands, when that changed: one Event, and the pod condition.
+    /// Where a pod with a notice stands, when that changed.
     Standing(Standing),
     /// The end of a pod that had a notice. Once for each pod and process.
     Ended(Ended),
@@ -139,7 +139,9 @@ pub struct Standing {
     pub why: Why,
     /// The sentence: what happened, to which object, what to do. At most 1,024 characters.
     pub message: String,
-    /// The budget that it is about.
+    /// What the sentence says beyond the reason: numbers, culprits, the words of the server.
+    pub facts: String,
+    /// The budget that it is about, or that selects the pod.
     pub budget: Option<BudgetRef>,
     /// When its instance goes.
     pub deadline: Timestamp,
@@ -154,6 +156,8 @@ pub struct Ended {
     pub pod: PodRef,
     /// Its profile.
     pub profile: Option<Arc<str>>,
+    /// The budget that selects it.
+    pub budget: Option<BudgetRef>,
     /// How.
     pub outcome: Outcome,
     /// Who told it to end.

@@ -16,6 +16,7 @@
 //!   woken by the budget's own status. The budget is the server's: local counts only save requests, and never grant one.
 //! - **[`grace`]**, **[`why`]**, **[`outcome`]**, **[`forecast`]**: what is left of a grace period, what to say, how it
 //!   ended, and how it will end.
+//! - **[`remark`]**: one by one or together, so that a storm is told in few words.
 //! - **[`lint`]**: could the pods of a workload be evicted in time, before it happens.
 //!
 //! What the shell has to keep:
@@ -40,6 +41,7 @@ pub mod notice;
 pub mod outcome;
 mod pace;
 pub mod remains;
+pub mod remark;
 mod selector;
 pub mod why;
 

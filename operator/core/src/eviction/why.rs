@@ -1,9 +1,11 @@
 //! Why a pod with a notice has not gone yet, or how it went: reasons, and sentences for people.
 
+use std::fmt::Write as _;
+
 use eci_api::condition::MESSAGE_LIMIT;
 use jiff::Timestamp;
 
-use super::{Budget, PodRef};
+use super::Budget;
 
 /// Longest foreign text that is shown, in characters.
 pub const TEXT_LIMIT: usize = 200;
@@ -146,8 +148,8 @@ pub(super) fn budget(budget: &Budget, unready: &str) -> String {
     text
 }
 
-/// The sentence about a pod: what happened to it, the facts, and what to do.
-pub(super) fn sentence(why: Why, pod: &PodRef, facts: &str, deadline: Timestamp) -> String {
+/// What happened to a pod, the facts, and what to do: a sentence without its subject.
+pub(super) fn predicate(why: Why, facts: &str) -> String {
     let what = match why {
         Why::WaitingForTurn => "waits for its turn to be evicted",
         Why::Evicting => "is being evicted",
@@ -191,7 +193,15 @@ pub(super) fn sentence(why: Why, pod: &PodRef, facts: &str, deadline: Timestamp)
         }
         Why::RequestRefused => "cannot be evicted: the API server refuses the request",
     };
-    let facts = if facts.is_empty() { String::new() } else { format!(" ({facts})") };
-    let at = deadline.strftime("%H:%M:%SZ");
-    bounded(format!("pod {} {what}{facts}; its instance is taken back at about {at}", pod.name))
+    if facts.is_empty() { what.to_owned() } else { format!("{what} ({facts})") }
+}
+
+/// A sentence about pods, and when their instance goes.
+pub(super) fn sentence(subject: &str, predicate: &str, deadline: Option<Timestamp>) -> String {
+    let mut text = format!("{subject} {predicate}");
+    if let Some(deadline) = deadline {
+        let at = deadline.strftime("%H:%M:%SZ");
+        let _ = write!(text, "; its instance is taken back at about {at}");
+    }
+    bounded(text)
 }

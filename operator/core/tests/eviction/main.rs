@@ -8,6 +8,7 @@ mod classify;
 mod deadline;
 mod lint;
 mod notices;
+mod remarks;
 mod said;
 mod scene;
 mod way;

@@ -164,8 +164,19 @@ impl Engine {
         let saved = matches!(outcome, Outcome::Graceful | Outcome::Late)
             && slack.is_some_and(|slack| slack >= SignedDuration::ZERO);
         let (pod, profile) = (known.pod.id.clone(), known.pod.profile.clone());
-        let Case { notice, attempts, batch, .. } = case;
-        self.report(Report::Ended(Ended { pod, profile, outcome, by, notice, slack, lead, attempts }));
+        let Case { notice, attempts, batch, budgets, .. } = case;
+        let budget = budgets.into_iter().next();
+        self.report(Report::Ended(Ended {
+            pod,
+            profile,
+            budget,
+            outcome,
+            by,
+            notice,
+            slack,
+            lead,
+            attempts,
+        }));
         let Some(key) = batch else { return };
         let Some(batch) = self.batches.get_mut(&key) else { return };
         batch.open = batch.open.saturating_sub(1);

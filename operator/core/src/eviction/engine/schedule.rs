@@ -179,9 +179,14 @@ impl Engine {
             return Verdict::Rest(Why::Evicting, case.budgets.first().cloned());
         }
         match case.done.map(|done| done.did) {
-            Some(Did::Evict) => return Verdict::Rest(Why::Evicted, None),
-            Some(Did::Delete) => return Verdict::Rest(Why::DeletedAtDeadline, None),
-            Some(Did::Nothing) => return Verdict::Rest(Why::DeletedByOthers, None),
+            // The same words as when its deletion is seen, or it would be told twice.
+            Some(Did::Evict) => return Verdict::Rest(Why::Evicted, case.budgets.first().cloned()),
+            Some(Did::Delete) => {
+                return Verdict::Rest(Why::DeletedAtDeadline, case.budgets.first().cloned());
+            }
+            Some(Did::Nothing) => {
+                return Verdict::Rest(Why::DeletedByOthers, case.budgets.first().cloned());
+            }
             Some(Did::Stale) => return Verdict::Rest(Why::BudgetHeldByStaleEviction, None),
             None => {}
         }

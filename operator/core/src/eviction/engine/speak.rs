@@ -90,12 +90,15 @@ impl Engine {
             }
             message.push_str(words);
         }
-        let message = why::sentence(case.why, &known.pod.id, &message, case.notice.deadline);
+        let facts = message;
+        let subject = format!("pod {}", known.pod.id.name);
+        let message = why::sentence(&subject, &why::predicate(case.why, &facts), Some(case.notice.deadline));
         Some(Standing {
             pod: known.pod.id.clone(),
             profile: known.pod.profile.clone(),
             why: case.why,
             message,
+            facts,
             budget: case.about.clone(),
             deadline: case.notice.deadline,
             since: case.since.1,
