@@ -354,6 +354,10 @@ pub struct DataCacheStatus {
     /// What the resource was made from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub applied: Option<Applied<DataCacheRequest>>,
+    /// ID of a cloud resource whose adoption was begun: it may have this object's tags already. Gone when it is
+    /// dataCacheID.
+    #[serde(rename = "adoptingDataCacheID", skip_serializing_if = "Option::is_none")]
+    pub adopting_data_cache_id: Option<String>,
     /// IDs of resources that were replaced or given up, until the cloud has deleted them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub retiring: Vec<String>,
@@ -385,15 +389,18 @@ pub struct DataCacheRequest {
     pub bucket: String,
     /// Path.
     pub path: String,
-    /// The cloud's word for the type of the source.
+    /// The cloud's word for the type of the source; empty of a cache that was taken over and whose spec names no source.
     pub source_type: String,
     /// Options of the source but those whose values are secret.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub source_options: BTreeMap<String, String>,
+    /// Key of the only secret that holds the access token; every key of the secrets is an option when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access_token_key: Option<String>,
     /// Names of the secrets whose values become options, sorted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub source_secrets: Vec<String>,
-    /// GiB.
+    /// GiB; 0 for what the cloud has, of a cache that was taken over and whose spec names no size.
     #[serde(rename = "sizeGiB")]
     pub size_gib: i32,
     /// Days; kept for ever when absent.

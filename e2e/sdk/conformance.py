@@ -160,6 +160,50 @@ def usage(client):
     return client.list_usage_with_options(models.ListUsageRequest(region_id=REGION), options()).body
 
 
+def create_data_request(path="/model/test", token=None, **changes):
+    """A create call of a data cache; the SDK does not add the length to the keys of options by itself."""
+    request = models.CreateDataCacheRequest(
+        region_id=REGION,
+        client_token=token,
+        bucket="default",
+        path=path,
+        name="dc-1",
+        size=30,
+        retention_days=7,
+        security_group_id="sg-1",
+        v_switch_id="vsw-1",
+        data_source=models.CreateDataCacheRequestDataSource(
+            type="URL", options={"#10#repoSource": "HuggingFace/Model", "#6#repoId": "stabilityai/sd-2-1"}
+        ),
+        eip_create_param=models.CreateDataCacheRequestEipCreateParam(
+            bandwidth=10, isp="BGP", internet_charge_type="PayByTraffic"
+        ),
+        tag=[models.CreateDataCacheRequestTag(key="managed-by", value="operator")],
+    )
+    for name, value in changes.items():
+        setattr(request, name, value)
+    return request
+
+
+def create_data(client, *args, **kwargs):
+    return client.create_data_cache_with_options(create_data_request(*args, **kwargs), options()).body
+
+
+def describe_data(client, **filters):
+    request = models.DescribeDataCachesRequest(region_id=REGION, **filters)
+    return client.describe_data_caches_with_options(request, options()).body
+
+
+def update_data(client, data_cache_id, **changes):
+    request = models.UpdateDataCacheRequest(region_id=REGION, data_cache_id=data_cache_id, **changes)
+    return client.update_data_cache_with_options(request, options()).body
+
+
+def delete_data(client, token=None, **which):
+    request = models.DeleteDataCacheRequest(region_id=REGION, client_token=token, **which)
+    return client.delete_data_cache_with_options(request, options()).body
+
+
 def refused(call, code, kind=ClientException, status=None):
     """The exception of a call that must fail with this code and kind of exception."""
     try:
@@ -318,6 +362,59 @@ def check_tags(bench):
     request = models.TagResourcesRequest(tag=changed, **resource)
     refused(lambda: client.tag_resources_with_options(request, options()), "InvalidParameter.NotFound", status=404)
     yield "tagging an unknown cache is refused"
+
+
+def check_data_caches(bench):
+    """The life of a data cache, found by ID, by bucket and path, and by tags."""
+    client = bench.client()
+    answer = create_data(client, token="data-1")
+    expect(create_data(client, token="data-1").data_cache_id, answer.data_cache_id, "ID of the repeated call")
+    refused(lambda: create_data(client, path="/other", token="data-1"), "IdempotentParameterMismatch")
+    yield "create can be repeated with its token"
+    refused(lambda: create_data(client), "DataCache.PathExists", status=400)
+    refused(lambda: create_data(client, bucket="eci-system"), "InvalidParameter", status=400)
+    plain = models.CreateDataCacheRequestDataSource(type="URL", options={"url": "https://example.com/a"})
+    refused(lambda: create_data(client, path="/plain", data_source=plain), "InvalidParameter", status=400)
+    bench.admin("POST", "settings", {"optionKeys": "plain"})
+    create_data(client, path="/plain", data_source=plain)
+    bench.admin("POST", "settings", {"optionKeys": "lengthPrefixed"})
+    yield "one bucket and path has one cache, and keys of options are written as the switch says"
+
+    def look():
+        (cache,) = describe_data(client, data_cache_id=[answer.data_cache_id]).data_caches
+        return cache
+
+    expect(look().status, "Loading", "status")
+    bench.advance(BUILD)
+    cache = look()
+    expect((cache.status, cache.progress), ("Available", "100%"), "status and progress")
+    expect((cache.bucket, cache.path, cache.name, cache.size), ("default", "/model/test", "dc-1", 30), "cache")
+    expect(cache.data_source.type, "URL", "type of the source")
+    source = json.loads(cache.data_source.options)
+    expect(source["options"]["repoId"], "stabilityai/sd-2-1", "an option of the source, which is JSON text")
+    if not (cache.snapshot_id and cache.container_group_id):
+        raise Failed("an Available cache has no snapshot or no instance")
+    (found,) = describe_data(client, bucket="default", path="/model/test").data_caches
+    expect(found.data_cache_id, answer.data_cache_id, "the cache at the path")
+    tag = [models.DescribeDataCachesRequestTag(key="managed-by", value="operator")]
+    expect(describe_data(client, tag=tag, limit=1).total_count, 2, "caches with the tag")
+    yield "describe shows every field, by ID, by bucket and path, and by tag"
+
+    refused(lambda: update_data(client, answer.data_cache_id), "NoNeedUpdate", status=400)
+    update_data(client, answer.data_cache_id, retention_days=9)
+    expect(look().status, "Updating", "status")
+    refused(lambda: update_data(client, answer.data_cache_id, retention_days=10), "IncorrectStatus")
+    bench.advance(UPDATE)
+    expect(look().status, "Available", "status")
+    yield "update changes a cache in place, only when it is settled and something changes"
+
+    attributes = usage(client).attributes
+    expect((attributes["MaxDataCacheCount"], attributes["UsedDataCacheCount"]), (100, 2), "usage")
+    delete_data(client, data_cache_id=answer.data_cache_id)
+    expect(describe_data(client, data_cache_id=[answer.data_cache_id]).data_caches, [], "caches")
+    delete_data(client, bucket="default", path="/plain")
+    expect(describe_data(client).data_caches, [], "caches")
+    yield "delete removes a cache by ID, or by bucket and path"
 
 
 def check_account(bench):
@@ -519,6 +616,48 @@ def check_same_request(bench):
     delete(client, image_cache_id, token="delete-1")
     yield "tag, untag, update, usage and delete"
 
+    pairs = [("empty", ""), ("k/x", "v +&=%"), ("team", "a")]
+    source = models.CreateDataCacheRequestDataSource(
+        type="URL",
+        options={"#11#accessToken": "made-up-token", "#3#url": "https://example.com/private/a?b=c&d=%20"},
+    )
+    eip = models.CreateDataCacheRequestEipCreateParam(
+        bandwidth=10,
+        common_bandwidth_package="cbwp-1",
+        isp="BGP_PRO",
+        internet_charge_type="PayByBandwidth",
+        public_ip_address_pool_id="pippool-1",
+    )
+    data_cache_id = create_data(
+        client,
+        path="/a b/ü",
+        token="data-everything",
+        bucket="models",
+        data_source=source,
+        eip_create_param=eip,
+        resource_group_id="rg-1",
+        tag=[models.CreateDataCacheRequestTag(key=key, value=value) for key, value in pairs],
+    ).data_cache_id
+    team = [models.DescribeDataCachesRequestTag(key="team", value="a")]
+    describe_data(client, tag=team, limit=20)
+    describe_data(client, bucket="models", path="/a b/ü", limit=20)
+    bench.advance(BUILD)
+    (cache,) = describe_data(client, data_cache_id=[data_cache_id], limit=20).data_caches
+    expect(cache.status, "Available", "status")
+    resource = {"region_id": REGION, "resource_type": "DataCache", "resource_id": [data_cache_id]}
+    client.tag_resources_with_options(models.TagResourcesRequest(tag=tags, **resource), options())
+    client.untag_resources_with_options(models.UntagResourcesRequest(tag_key=keys, **resource), options())
+    update_data(
+        client,
+        data_cache_id,
+        client_token="update-2",
+        retention_days=9,
+        resource_group_id="rg-2",
+        tag=[models.UpdateDataCacheRequestTag(key="k", value="v")],
+    )
+    delete_data(client, data_cache_id=data_cache_id, token="delete-2")
+    yield "data caches: create, describe in every way, tag, untag, update and delete"
+
     client = bench.client(of=EcsClient)
     history = {"instance_type": "ecs.c6.xlarge", "ostype": "linux", "spot_duration": 0, "zone_id": "cn-hangzhou-b"}
     window = {"start_time": "2026-01-02T03:04:05Z", "end_time": "2026-01-30T03:04:05Z"}
@@ -533,6 +672,7 @@ GROUPS = {
     "life": check_life,
     "lists": check_lists,
     "tags": check_tags,
+    "data-caches": check_data_caches,
     "account": check_account,
     "market": check_market,
     "errors": check_errors,

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eci_core::cloud::{
-    ClientToken, Cloud, CloudError, CloudId, CreateImageCache, CreatedImageCache, ImageCacheView, Meaning,
-    Page, PageToken, UpdateImageCache, Usage,
+    ClientToken, Cloud, CloudError, CloudId, CreateDataCache, CreateImageCache, CreatedImageCache,
+    DataCacheView, ImageCacheView, Meaning, Page, PageToken, Place, UpdateDataCache, UpdateImageCache, Usage,
 };
 
 use crate::clock::Clock;
@@ -82,11 +82,11 @@ impl<C> Metered<C> {
     /// Notes whether the identity may call the action: only an answer that it was carried out, or that it is denied,
     /// says so.
     fn permission(&self, call: &'static str, error: Option<&CloudError>) {
-        // Two calls of the port are one action of the cloud.
-        let action = if matches!(call, "ListImageCaches" | "DescribeImageCache") {
-            "DescribeImageCaches"
-        } else {
-            call
+        // Several calls of the port are one action of the cloud.
+        let action = match call {
+            "ListImageCaches" | "DescribeImageCache" => "DescribeImageCaches",
+            "ListDataCaches" | "DescribeDataCache" | "FindDataCaches" => "DescribeDataCaches",
+            call => call,
         };
         match error {
             None => {
@@ -139,6 +139,42 @@ impl<C: Cloud> Cloud for Metered<C> {
 
     async fn untag_image_cache(&self, id: &CloudId, keys: &[String]) -> Result<(), CloudError> {
         self.write("UntagResources", self.cloud.untag_image_cache(id, keys)).await
+    }
+
+    async fn create_data_cache(&self, call: &CreateDataCache) -> Result<CloudId, CloudError> {
+        self.write("CreateDataCache", self.cloud.create_data_cache(call)).await
+    }
+
+    async fn list_data_caches(
+        &self,
+        tags: &BTreeMap<String, String>,
+        page: Option<&PageToken>,
+    ) -> Result<Page<DataCacheView>, CloudError> {
+        self.read("ListDataCaches", self.cloud.list_data_caches(tags, page)).await
+    }
+
+    async fn describe_data_cache(&self, id: &CloudId) -> Result<Option<DataCacheView>, CloudError> {
+        self.read("DescribeDataCache", self.cloud.describe_data_cache(id)).await
+    }
+
+    async fn find_data_caches(&self, place: &Place) -> Result<Vec<DataCacheView>, CloudError> {
+        self.read("FindDataCaches", self.cloud.find_data_caches(place)).await
+    }
+
+    async fn update_data_cache(&self, call: &UpdateDataCache) -> Result<(), CloudError> {
+        self.write("UpdateDataCache", self.cloud.update_data_cache(call)).await
+    }
+
+    async fn delete_data_cache(&self, id: &CloudId, token: &ClientToken) -> Result<(), CloudError> {
+        self.write("DeleteDataCache", self.cloud.delete_data_cache(id, token)).await
+    }
+
+    async fn tag_data_cache(&self, id: &CloudId, tags: &BTreeMap<String, String>) -> Result<(), CloudError> {
+        self.write("TagResources", self.cloud.tag_data_cache(id, tags)).await
+    }
+
+    async fn untag_data_cache(&self, id: &CloudId, keys: &[String]) -> Result<(), CloudError> {
+        self.write("UntagResources", self.cloud.untag_data_cache(id, keys)).await
     }
 
     async fn usage(&self) -> Result<Usage, CloudError> {

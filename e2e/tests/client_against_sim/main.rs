@@ -13,6 +13,7 @@
 
 mod codes;
 mod credentials;
+mod data;
 mod lost;
 mod market;
 mod port;

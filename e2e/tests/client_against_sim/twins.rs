@@ -10,8 +10,9 @@ use eci_aliyun::pace::Rate;
 use eci_aliyun::{Client, Config};
 use eci_api::image_cache::{AcrInstance, EliminationStrategy, ImageCacheRequest, OsType};
 use eci_core::cloud::{
-    ClientToken, Cloud, CloudError, CloudId, CreateImageCache, CreatedImageCache, ImageCacheView, Meaning,
-    PageToken, RegistryCredential, UpdateImageCache, Usage,
+    ClientToken, Cloud, CloudError, CloudId, CreateDataCache, CreateImageCache, CreatedImageCache,
+    DataCacheView, ImageCacheView, Meaning, PageToken, Place, RegistryCredential, UpdateDataCache,
+    UpdateImageCache, Usage,
 };
 use eci_sim::faults::Fault;
 use eci_sim::server::{self, ServerHandle};
@@ -38,6 +39,14 @@ pub(crate) enum Call {
     Delete(CloudId, ClientToken),
     Tag(CloudId, Tags),
     Untag(CloudId, Vec<String>),
+    CreateData(Box<CreateDataCache>),
+    ListData(Tags, Option<PageToken>),
+    DescribeData(CloudId),
+    FindData(Place),
+    UpdateData(UpdateDataCache),
+    DeleteData(CloudId, ClientToken),
+    TagData(CloudId, Tags),
+    UntagData(CloudId, Vec<String>),
     Usage,
 }
 
@@ -47,6 +56,9 @@ pub(crate) enum Answer {
     Created(CreatedImageCache),
     Page(Vec<ImageCacheView>, Option<PageToken>),
     Found(Option<Box<ImageCacheView>>),
+    CreatedData(CloudId),
+    DataPage(Vec<DataCacheView>, Option<PageToken>),
+    FoundData(Option<Box<DataCacheView>>),
     Usage(Usage),
     Done,
 }
@@ -84,6 +96,17 @@ pub(crate) async fn put(cloud: &impl Cloud, call: &Call) -> Result<Answer, Cloud
         Call::Delete(id, token) => cloud.delete_image_cache(id, token).await.map(|()| Answer::Done)?,
         Call::Tag(id, tags) => cloud.tag_image_cache(id, tags).await.map(|()| Answer::Done)?,
         Call::Untag(id, keys) => cloud.untag_image_cache(id, keys).await.map(|()| Answer::Done)?,
+        Call::CreateData(call) => Answer::CreatedData(cloud.create_data_cache(call).await?),
+        Call::ListData(tags, page) => {
+            let list = cloud.list_data_caches(tags, page.as_ref()).await?;
+            Answer::DataPage(list.items, list.next)
+        }
+        Call::DescribeData(id) => Answer::FoundData(cloud.describe_data_cache(id).await?.map(Box::new)),
+        Call::FindData(place) => Answer::DataPage(cloud.find_data_caches(place).await?, None),
+        Call::UpdateData(call) => cloud.update_data_cache(call).await.map(|()| Answer::Done)?,
+        Call::DeleteData(id, token) => cloud.delete_data_cache(id, token).await.map(|()| Answer::Done)?,
+        Call::TagData(id, tags) => cloud.tag_data_cache(id, tags).await.map(|()| Answer::Done)?,
+        Call::UntagData(id, keys) => cloud.untag_data_cache(id, keys).await.map(|()| Answer::Done)?,
         Call::Usage => Answer::Usage(cloud.usage().await?),
     })
 }

@@ -9,9 +9,12 @@ use anyhow::{Context as _, bail};
 use eci_aliyun::credentials::{Credentials, StaticCredentials};
 use eci_aliyun::pace::Rate;
 use eci_aliyun::{ACTIONS, Client, Config, SPOT_ACTIONS, SpotClient};
+use eci_api::data_cache::DataCacheRequest;
+use eci_api::eip::{ChargeType, Eip, Isp};
 use eci_api::image_cache::{AcrInstance, EliminationStrategy, ImageCacheRequest, OsType};
 use eci_core::cloud::{
-    ClientToken, Cloud as _, CloudId, CreateImageCache, RegistryCredential, UpdateImageCache,
+    ClientToken, Cloud as _, CloudId, CreateDataCache, CreateImageCache, Place, RegistryCredential,
+    UpdateDataCache, UpdateImageCache,
 };
 use eci_core::spot::market::{AdviceQuery, HistoryQuery, Name, SpotMarket as _, Wanted};
 use eci_sim::admin;
@@ -114,7 +117,56 @@ async fn send(endpoint: &str, simulator: &admin::Client) -> anyhow::Result<()> {
     client.update_image_cache(&update(&id)?).await?;
     client.usage().await?;
     client.delete_image_cache(&id, &token("delete-1")?).await?;
+    load_data(&client, simulator).await?;
     ask_the_market(&SpotClient::new(config(endpoint))?).await
+}
+
+async fn load_data(client: &Client, simulator: &admin::Client) -> anyhow::Result<()> {
+    let id = client.create_data_cache(&all_of_a_data_cache()?).await?;
+    client.list_data_caches(&tags(&[("team", "a")]), None).await?;
+    client.find_data_caches(&Place::new("models", "/a b/ü")).await?;
+    simulator.advance(BUILD).await?;
+    client.describe_data_cache(&id).await?.context("the data cache is not known")?;
+    client.tag_data_cache(&id, &tags(&[("a/b", "1 +"), ("z", "")])).await?;
+    client.untag_data_cache(&id, &text(&["a/b", "z"])).await?;
+    let update = UpdateDataCache {
+        id: id.clone(),
+        token: token("update-2")?,
+        retention_days: Some(9),
+        tags: Some(tags(&[("k", "v")])),
+        resource_group_id: Some("rg-2".to_owned()),
+    };
+    client.update_data_cache(&update).await?;
+    client.delete_data_cache(&id, &token("delete-2")?).await?;
+    Ok(())
+}
+
+fn all_of_a_data_cache() -> anyhow::Result<CreateDataCache> {
+    Ok(CreateDataCache {
+        token: token("data-everything")?,
+        request: DataCacheRequest {
+            name: "dc-1".to_owned(),
+            bucket: "models".to_owned(),
+            path: "/a b/ü".to_owned(),
+            source_type: "URL".to_owned(),
+            source_options: tags(&[("url", "https://example.com/private/a?b=c&d=%20")]),
+            size_gib: 30,
+            retention_days: Some(7),
+            v_switch_ids: text(&["vsw-1"]),
+            security_group_id: Some("sg-1".to_owned()),
+            eip: Some(Eip {
+                bandwidth: Some(10),
+                isp: Some(Isp::BgpPro),
+                charge_type: Some(ChargeType::PayByBandwidth),
+                common_bandwidth_package_id: Some("cbwp-1".to_owned()),
+                address_pool_id: Some("pippool-1".to_owned()),
+            }),
+            resource_group_id: Some("rg-1".to_owned()),
+            ..DataCacheRequest::default()
+        },
+        secret_options: [("accessToken".to_owned(), "made-up-token".into())].into(),
+        tags: tags(&[("empty", ""), ("k/x", "v +&=%"), ("team", "a")]),
+    })
 }
 
 async fn ask_the_market(client: &SpotClient) -> anyhow::Result<()> {

@@ -38,6 +38,14 @@ pub enum Action {
     UpdateImageCache,
     /// Deletes an image cache.
     DeleteImageCache,
+    /// Starts the build of a data cache.
+    CreateDataCache,
+    /// Lists data caches, or shows some.
+    DescribeDataCaches,
+    /// Changes a data cache.
+    UpdateDataCache,
+    /// Deletes a data cache.
+    DeleteDataCache,
     /// Adds or overwrites tags.
     TagResources,
     /// Removes tags.
@@ -68,11 +76,15 @@ const fn names<const N: usize>(actions: [Action; N]) -> [&'static str; N] {
 
 impl Action {
     /// Every action, in the order of the variants.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 13] = [
         Self::CreateImageCache,
         Self::DescribeImageCaches,
         Self::UpdateImageCache,
         Self::DeleteImageCache,
+        Self::CreateDataCache,
+        Self::DescribeDataCaches,
+        Self::UpdateDataCache,
+        Self::DeleteDataCache,
         Self::TagResources,
         Self::UntagResources,
         Self::ListUsage,
@@ -80,11 +92,15 @@ impl Action {
         Self::DescribeSpotAdvice,
     ];
 
-    const OF_ECI: [Self; 7] = [
+    const OF_ECI: [Self; 11] = [
         Self::CreateImageCache,
         Self::DescribeImageCaches,
         Self::UpdateImageCache,
         Self::DeleteImageCache,
+        Self::CreateDataCache,
+        Self::DescribeDataCaches,
+        Self::UpdateDataCache,
+        Self::DeleteDataCache,
         Self::TagResources,
         Self::UntagResources,
         Self::ListUsage,
@@ -107,6 +123,10 @@ impl Action {
             Self::DescribeImageCaches => "DescribeImageCaches",
             Self::UpdateImageCache => "UpdateImageCache",
             Self::DeleteImageCache => "DeleteImageCache",
+            Self::CreateDataCache => "CreateDataCache",
+            Self::DescribeDataCaches => "DescribeDataCaches",
+            Self::UpdateDataCache => "UpdateDataCache",
+            Self::DeleteDataCache => "DeleteDataCache",
             Self::TagResources => "TagResources",
             Self::UntagResources => "UntagResources",
             Self::ListUsage => "ListUsage",
@@ -120,6 +140,7 @@ impl Action {
         matches!(
             self,
             Self::DescribeImageCaches
+                | Self::DescribeDataCaches
                 | Self::ListUsage
                 | Self::DescribeSpotPriceHistory
                 | Self::DescribeSpotAdvice
@@ -128,7 +149,7 @@ impl Action {
 
     /// Whether it makes something new, so that no code about a missing thing can be about its own object.
     pub const fn is_create(self) -> bool {
-        matches!(self, Self::CreateImageCache)
+        matches!(self, Self::CreateImageCache | Self::CreateDataCache)
     }
 }
 

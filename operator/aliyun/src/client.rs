@@ -1,5 +1,7 @@
 //! The client: the port [`Cloud`] over HTTP.
 
+mod data_cache;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,8 +9,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use eci_core::cloud::{
-    ClientToken, Cloud, CloudError, CloudId, CreateImageCache, CreatedImageCache, ImageCacheView, Meaning,
-    Page, PageToken, TEXT_LIMIT, UpdateImageCache, Usage,
+    ClientToken, Cloud, CloudError, CloudId, CreateDataCache, CreateImageCache, CreatedImageCache,
+    DataCacheView, ImageCacheView, Meaning, Page, PageToken, Place, TEXT_LIMIT, UpdateDataCache,
+    UpdateImageCache, Usage,
 };
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, DATE, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Request};
@@ -22,10 +25,11 @@ use crate::action::{Action, Service};
 use crate::clock::{Clock, Nonces};
 use crate::config::{Config, ConfigError};
 use crate::credentials::{Credentials, CredentialsProvider};
-use crate::encode::{self, Params};
+use crate::encode::{self, MapKeys, Params};
 use crate::endpoint::Endpoint;
 use crate::meaning::{self, NO_NEED_UPDATE};
 use crate::pace::{LONGEST_HOLD, Pace, Waits};
+use crate::request::ResourceType;
 use crate::scrub::Scrub;
 use crate::sign::{self, EMPTY_SHA256, ParameterNames};
 use crate::transport::{Reply, SendError, Transport};
@@ -57,6 +61,7 @@ pub struct Client {
     clock: Arc<dyn Clock>,
     nonces: Arc<dyn Nonces>,
     parameter_names: ParameterNames,
+    map_keys: MapKeys,
     /// One for each action, so that lists cannot starve creates and deletes.
     paces: [Mutex<Pace>; Action::ALL.len()],
     waits: Waits,
@@ -96,6 +101,7 @@ impl Client {
             clock: config.clock,
             nonces: config.nonces,
             parameter_names: config.parameter_names,
+            map_keys: config.map_keys,
         })
     }
 
@@ -364,14 +370,7 @@ impl Cloud for Client {
         let action = Action::DescribeImageCaches;
         let params = request::list_image_caches(&self.region, tags, page);
         let mut reply: wire::DescribeImageCachesReply = self.call(action, &params).await?;
-        // A page that names itself as the next one would make a list without end.
-        let next = reply
-            .next_token
-            .take()
-            .filter(|next| !next.is_empty() && page.is_none_or(|page| page.0 != *next));
-        if next.as_ref().is_some_and(|next| next.len() > PAGE_TOKEN_LIMIT) {
-            return Err(failure(action, Meaning::Unknown, "the token of the next page is too long"));
-        }
+        let next = next_page(action, reply.next_token.take(), page)?;
         let caches = Self::listed(reply)?;
         let count = caches.len();
         let mut items: Vec<_> = caches.into_iter().filter_map(convert::image_cache).collect();
@@ -381,7 +380,7 @@ impl Cloud for Client {
         }
         // Whether the cloud joins several tags by "and" is documented nowhere.
         items.retain(|item| tags.iter().all(|(key, value)| item.tags.get(key) == Some(value)));
-        Ok(Page { items, next: next.map(PageToken) })
+        Ok(Page { items, next })
     }
 
     async fn describe_image_cache(&self, id: &CloudId) -> Result<Option<ImageCacheView>, CloudError> {
@@ -419,25 +418,94 @@ impl Cloud for Client {
     }
 
     async fn tag_image_cache(&self, id: &CloudId, tags: &BTreeMap<String, String>) -> Result<(), CloudError> {
-        if tags.is_empty() {
-            return Ok(());
-        }
-        let params = request::tag_image_cache(&self.region, id, tags);
-        self.call::<wire::AnyReply>(Action::TagResources, &params).await.map(drop)
+        self.tag(ResourceType::ImageCache, id, tags).await
     }
 
     async fn untag_image_cache(&self, id: &CloudId, keys: &[String]) -> Result<(), CloudError> {
-        if keys.is_empty() {
-            return Ok(());
+        self.untag(ResourceType::ImageCache, id, keys).await
+    }
+
+    async fn create_data_cache(&self, call: &CreateDataCache) -> Result<CloudId, CloudError> {
+        self.data_create(call).await
+    }
+
+    async fn list_data_caches(
+        &self,
+        tags: &BTreeMap<String, String>,
+        page: Option<&PageToken>,
+    ) -> Result<Page<DataCacheView>, CloudError> {
+        self.data_list(tags, page).await
+    }
+
+    async fn describe_data_cache(&self, id: &CloudId) -> Result<Option<DataCacheView>, CloudError> {
+        self.data_describe(id).await
+    }
+
+    async fn find_data_caches(&self, place: &Place) -> Result<Vec<DataCacheView>, CloudError> {
+        self.data_at(place).await
+    }
+
+    async fn update_data_cache(&self, call: &UpdateDataCache) -> Result<(), CloudError> {
+        let params = request::update_data_cache(&self.region, call);
+        match self.call::<wire::AnyReply>(Action::UpdateDataCache, &params).await {
+            Err(error) if error.is_refusal() && error.code.as_deref() == Some(NO_NEED_UPDATE) => Ok(()),
+            other => other.map(drop),
         }
-        let params = request::untag_image_cache(&self.region, id, keys);
-        self.call::<wire::AnyReply>(Action::UntagResources, &params).await.map(drop)
+    }
+
+    async fn delete_data_cache(&self, id: &CloudId, token: &ClientToken) -> Result<(), CloudError> {
+        let params = request::delete_data_cache(&self.region, id, token);
+        self.call::<wire::AnyReply>(Action::DeleteDataCache, &params).await.map(drop)
+    }
+
+    async fn tag_data_cache(&self, id: &CloudId, tags: &BTreeMap<String, String>) -> Result<(), CloudError> {
+        self.tag(ResourceType::DataCache, id, tags).await
+    }
+
+    async fn untag_data_cache(&self, id: &CloudId, keys: &[String]) -> Result<(), CloudError> {
+        self.untag(ResourceType::DataCache, id, keys).await
     }
 
     async fn usage(&self) -> Result<Usage, CloudError> {
         let reply = self.call(Action::ListUsage, &request::usage(&self.region)).await?;
         Ok(convert::usage(&reply))
     }
+}
+
+impl Client {
+    async fn tag(
+        &self,
+        type_: ResourceType,
+        id: &CloudId,
+        tags: &BTreeMap<String, String>,
+    ) -> Result<(), CloudError> {
+        if tags.is_empty() {
+            return Ok(());
+        }
+        let params = request::tag(&self.region, type_, id, tags);
+        self.call::<wire::AnyReply>(Action::TagResources, &params).await.map(drop)
+    }
+
+    async fn untag(&self, type_: ResourceType, id: &CloudId, keys: &[String]) -> Result<(), CloudError> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let params = request::untag(&self.region, type_, id, keys);
+        self.call::<wire::AnyReply>(Action::UntagResources, &params).await.map(drop)
+    }
+}
+
+/// Where the next page begins. A page that names itself as the next one would make a list without end.
+fn next_page(
+    action: Action,
+    token: Option<String>,
+    page: Option<&PageToken>,
+) -> Result<Option<PageToken>, CloudError> {
+    let next = token.filter(|next| !next.is_empty() && page.is_none_or(|page| page.0 != *next));
+    if next.as_ref().is_some_and(|next| next.len() > PAGE_TOKEN_LIMIT) {
+        return Err(failure(action, Meaning::Unknown, "the token of the next page is too long"));
+    }
+    Ok(next.map(PageToken))
 }
 
 /// A call that failed, without what the cloud said.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::action::Service;
 use crate::clock::{Clock, Nonces, SystemClock, SystemNonces};
 use crate::credentials::CredentialsProvider;
+use crate::encode::MapKeys;
 use crate::endpoint::{BadEndpoint, Endpoint, check_region};
 use crate::pace::Rate;
 use crate::sign::ParameterNames;
@@ -32,6 +33,8 @@ pub struct Config {
     pub nonces: Arc<dyn Nonces>,
     /// How parameter names are signed.
     pub parameter_names: ParameterNames,
+    /// How the keys of free maps are written.
+    pub map_keys: MapKeys,
     /// Highest rate of each action that reads.
     pub reads: Rate,
     /// Highest rate of each action that writes.
@@ -51,6 +54,7 @@ impl Config {
             clock: Arc::new(SystemClock),
             nonces: Arc::new(SystemNonces),
             parameter_names: ParameterNames::default(),
+            map_keys: MapKeys::default(),
             reads: Rate::READS,
             writes: Rate::WRITES,
         }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use eci_core::cloud::{
-    CacheState, CloudEventView, CloudId, CreatedImageCache, ImageCacheView, NotAnId, TEXT_LIMIT, Usage,
+    CacheState, CloudEventView, CloudId, CreatedImageCache, DataCacheState, DataCacheView, ImageCacheView,
+    NotAnId, Place, TEXT_LIMIT, Usage,
 };
 use jiff::Timestamp;
 
@@ -45,6 +46,26 @@ pub fn image_cache(cache: wire::ImageCache) -> Option<ImageCacheView> {
         expiration_time: cache.expire_date_time.as_deref().and_then(time),
         last_matched_time: cache.last_matched_time.as_deref().and_then(time),
         elimination_strategy: cache.elimination_strategy.map(|word| clean(&word, TEXT_LIMIT)),
+        tags: tags(cache.tags.unwrap_or_default()),
+        events: cache.events.into_iter().flatten().take(ITEM_LIMIT).map(event).collect(),
+    })
+}
+
+/// A data cache; `None` without a usable ID.
+pub fn data_cache(cache: wire::DataCache) -> Option<DataCacheView> {
+    let said = |part: Option<String>| text(part).unwrap_or_default();
+    Some(DataCacheView {
+        id: CloudId::parse(cache.data_cache_id.as_deref()?).ok()?,
+        name: said(cache.name),
+        place: Place::new(&said(cache.bucket), &said(cache.path)),
+        state: DataCacheState::parse(&said(cache.status)),
+        progress_percent: cache.progress.as_deref().and_then(percent),
+        size_gib: cache.size.and_then(|size| i32::try_from(size).ok()),
+        snapshot_id: text(cache.snapshot_id),
+        container_group_id: text(cache.container_group_id),
+        creation_time: cache.creation_time.as_deref().and_then(time),
+        expiration_time: cache.expire_date_time.as_deref().and_then(time),
+        last_matched_time: cache.last_matched_time.as_deref().and_then(time),
         tags: tags(cache.tags.unwrap_or_default()),
         events: cache.events.into_iter().flatten().take(ITEM_LIMIT).map(event).collect(),
     })
@@ -155,6 +176,24 @@ mod tests {
             }],
         };
         assert_eq!(view, expected);
+    }
+
+    #[test]
+    fn a_documented_data_cache_becomes_a_view_with_stray_newlines_and_slashes_gone() {
+        let reply: wire::DescribeDataCachesReply = wire::read(
+            br#"{"RequestId":"R4","NextToken":"","TotalCount":1,"DataCaches":[{"DataCacheId":"edc-0001\n",
+            "Bucket":"default","Path":"/model/a/","Name":"a","Size":20,"Status":"Available","Progress":"100%",
+            "CreationTime":"2026-01-02T03:04Z","ExpireDateTime":"2026-02-02T03:04Z\n",
+            "DataSource":{"Type":"URL","Options":"{}"}}]}"#,
+        )
+        .unwrap();
+        let view = data_cache(reply.data_caches.unwrap().remove(0)).unwrap();
+        assert_eq!(view.id.as_str(), "edc-0001");
+        assert_eq!(view.place, Place { bucket: "default".into(), path: "/model/a".into() });
+        assert_eq!((view.state, view.progress_percent), (DataCacheState::Available, Some(100)));
+        assert_eq!(view.creation_time, Some("2026-01-02T03:04:00Z".parse().unwrap()));
+        assert_eq!(view.expiration_time, Some("2026-02-02T03:04:00Z".parse().unwrap()));
+        assert_eq!(data_cache(wire::DataCache::default()), None, "without an ID it is nothing");
     }
 
     #[test]

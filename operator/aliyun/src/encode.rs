@@ -161,6 +161,20 @@ impl Params {
         })
     }
 
+    /// As [`Params::map`], for values that must appear in no log and no message.
+    pub fn secret_map(
+        &mut self,
+        name: &str,
+        map: &BTreeMap<String, SecretString>,
+        keys: MapKeys,
+    ) -> &mut Self {
+        self.object(name, |params| {
+            for (key, value) in map {
+                params.secret(&keys.write(key), value);
+            }
+        })
+    }
+
     /// The pairs, sorted by name: the order in which they are signed and sent.
     pub fn sorted(&self) -> Vec<(String, String)> {
         let mut pairs = self.pairs.clone();

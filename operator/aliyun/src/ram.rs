@@ -9,19 +9,22 @@ use crate::action::Action;
 pub enum Feature {
     /// Image caches: their life.
     ImageCaches,
-    /// The tags that say whose an image cache is. A group of its own, since the vendor does not document on which
+    /// Data caches: their life.
+    DataCaches,
+    /// The tags that say whose a cache is. A group of its own, since the vendor does not document on which
     /// resources these two actions are judged.
     Tags,
 }
 
 impl Feature {
     /// Every feature, in the order of the policy.
-    pub const ALL: [Self; 2] = [Self::ImageCaches, Self::Tags];
+    pub const ALL: [Self; 3] = [Self::ImageCaches, Self::DataCaches, Self::Tags];
 
     /// The resources of its actions in a region, in all accounts: the policy belongs to one anyway.
     fn resource(self, region: &str) -> String {
         match self {
             Self::ImageCaches => format!("acs:eci:{region}:*:imagecache/*"),
+            Self::DataCaches => format!("acs:eci:{region}:*:datacache/*"),
             Self::Tags => format!("acs:eci:{region}:*:*"),
         }
     }
@@ -35,6 +38,10 @@ impl Action {
             | Self::DescribeImageCaches
             | Self::UpdateImageCache
             | Self::DeleteImageCache => Some(Feature::ImageCaches),
+            Self::CreateDataCache
+            | Self::DescribeDataCaches
+            | Self::UpdateDataCache
+            | Self::DeleteDataCache => Some(Feature::DataCaches),
             Self::TagResources | Self::UntagResources => Some(Feature::Tags),
             Self::ListUsage | Self::DescribeSpotPriceHistory | Self::DescribeSpotAdvice => None,
         }

@@ -1,5 +1,7 @@
 //! The calls of the port as parameters of the API.
 
+mod data_cache;
+
 use std::collections::BTreeMap;
 
 use eci_api::image_cache::{EliminationStrategy, OsType};
@@ -7,8 +9,28 @@ use eci_core::cloud::{ClientToken, CloudId, CreateImageCache, PAGE_SIZE, PageTok
 
 use crate::encode::Params;
 
-/// Kind of resource in the tag actions, as the documentation of TagResources spells it.
-const RESOURCE_TYPE: &str = "ImageCache";
+pub use data_cache::{
+    create_data_cache, delete_data_cache, describe_data_caches, find_data_caches, list_data_caches,
+    update_data_cache,
+};
+
+/// Kind of resource in the tag actions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResourceType {
+    /// As the documentation of TagResources spells it.
+    ImageCache,
+    /// Spelled alike; the documentation of TagResources does not name it.
+    DataCache,
+}
+
+impl ResourceType {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::ImageCache => "ImageCache",
+            Self::DataCache => "DataCache",
+        }
+    }
+}
 
 /// Parameters of CreateImageCache.
 pub fn create_image_cache(region: &str, call: &CreateImageCache) -> Params {
@@ -95,15 +117,15 @@ pub fn delete_image_cache(region: &str, id: &CloudId, token: &ClientToken) -> Pa
 }
 
 /// Parameters of TagResources.
-pub fn tag_image_cache(region: &str, id: &CloudId, added: &BTreeMap<String, String>) -> Params {
-    let mut params = resource(region, id);
+pub fn tag(region: &str, type_: ResourceType, id: &CloudId, added: &BTreeMap<String, String>) -> Params {
+    let mut params = resource(region, type_, id);
     tags(&mut params, added);
     params
 }
 
 /// Parameters of UntagResources.
-pub fn untag_image_cache(region: &str, id: &CloudId, keys: &[String]) -> Params {
-    let mut params = resource(region, id);
+pub fn untag(region: &str, type_: ResourceType, id: &CloudId, keys: &[String]) -> Params {
+    let mut params = resource(region, type_, id);
     params.list("TagKey", keys);
     params
 }
@@ -119,9 +141,9 @@ fn in_region(region: &str) -> Params {
     params
 }
 
-fn resource(region: &str, id: &CloudId) -> Params {
+fn resource(region: &str, type_: ResourceType, id: &CloudId) -> Params {
     let mut params = in_region(region);
-    params.set("ResourceType", RESOURCE_TYPE).list("ResourceId", [id.as_str()]);
+    params.set("ResourceType", type_.as_str()).list("ResourceId", [id.as_str()]);
     params
 }
 
@@ -195,7 +217,12 @@ mod tests {
     #[test]
     fn tags_are_set_and_removed_by_resource() {
         assert_eq!(
-            pairs(&tag_image_cache("cn-hangzhou", &id(), &[("k".to_owned(), "v".to_owned())].into())),
+            pairs(&tag(
+                "cn-hangzhou",
+                ResourceType::ImageCache,
+                &id(),
+                &[("k".to_owned(), "v".to_owned())].into()
+            )),
             [
                 "RegionId=cn-hangzhou",
                 "ResourceId.1=imc-1",
@@ -205,11 +232,11 @@ mod tests {
             ]
         );
         assert_eq!(
-            pairs(&untag_image_cache("cn-hangzhou", &id(), &["a".into(), "b".into()])),
+            pairs(&untag("cn-hangzhou", ResourceType::DataCache, &id(), &["a".into(), "b".into()])),
             [
                 "RegionId=cn-hangzhou",
                 "ResourceId.1=imc-1",
-                "ResourceType=ImageCache",
+                "ResourceType=DataCache",
                 "TagKey.1=a",
                 "TagKey.2=b"
             ]

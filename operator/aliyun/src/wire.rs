@@ -124,6 +124,78 @@ pub struct ImageCache {
     pub events: Option<Vec<Event>>,
 }
 
+/// Reply to CreateDataCache.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct CreateDataCacheReply {
+    /// `edc-…`
+    #[serde(deserialize_with = "lenient::text")]
+    pub data_cache_id: Option<String>,
+}
+
+/// Reply to DescribeDataCaches.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct DescribeDataCachesReply {
+    /// Empty or missing at the end.
+    #[serde(deserialize_with = "lenient::text")]
+    pub next_token: Option<String>,
+    /// Objects on all pages.
+    #[serde(deserialize_with = "lenient::integer")]
+    pub total_count: Option<i64>,
+    /// The page; `None` when the field is missing or no list.
+    #[serde(deserialize_with = "lenient::objects")]
+    pub data_caches: Option<Vec<DataCache>>,
+}
+
+/// A data cache. Its source is not read: see the view of the port.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct DataCache {
+    /// `edc-…`
+    #[serde(deserialize_with = "lenient::text")]
+    pub data_cache_id: Option<String>,
+    /// Display name.
+    #[serde(deserialize_with = "lenient::text")]
+    pub name: Option<String>,
+    /// Bucket.
+    #[serde(deserialize_with = "lenient::text")]
+    pub bucket: Option<String>,
+    /// Path.
+    #[serde(deserialize_with = "lenient::text")]
+    pub path: Option<String>,
+    /// Loading, Creating, Available, Failed, Updating, UpdateFailed.
+    #[serde(deserialize_with = "lenient::text")]
+    pub status: Option<String>,
+    /// Text such as `40%`.
+    #[serde(deserialize_with = "lenient::text")]
+    pub progress: Option<String>,
+    /// GiB.
+    #[serde(deserialize_with = "lenient::integer")]
+    pub size: Option<i64>,
+    /// UTC; seconds may be missing.
+    #[serde(deserialize_with = "lenient::text")]
+    pub creation_time: Option<String>,
+    /// UTC; probably absent when the cache is kept for ever.
+    #[serde(deserialize_with = "lenient::text")]
+    pub expire_date_time: Option<String>,
+    /// UTC.
+    #[serde(deserialize_with = "lenient::text")]
+    pub last_matched_time: Option<String>,
+    /// The instance that builds it.
+    #[serde(deserialize_with = "lenient::text")]
+    pub container_group_id: Option<String>,
+    /// Standard snapshot.
+    #[serde(deserialize_with = "lenient::text")]
+    pub snapshot_id: Option<String>,
+    /// Tags.
+    #[serde(deserialize_with = "lenient::objects")]
+    pub tags: Option<Vec<Tag>>,
+    /// Events.
+    #[serde(deserialize_with = "lenient::objects")]
+    pub events: Option<Vec<Event>>,
+}
+
 /// A tag.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]

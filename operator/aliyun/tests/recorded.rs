@@ -7,8 +7,10 @@ use std::collections::BTreeMap;
 use eci_aliyun::encode::{MapKeys, Params, query};
 use eci_aliyun::request;
 use eci_aliyun::sign::{self, ParameterNames};
+use eci_api::data_cache::DataCacheRequest;
+use eci_api::eip::{ChargeType, Eip, Isp};
 use eci_api::image_cache::{AcrInstance, EliminationStrategy, ImageCacheRequest};
-use eci_core::cloud::{ClientToken, CloudId, CreateImageCache, RegistryCredential};
+use eci_core::cloud::{ClientToken, CloudId, CreateDataCache, CreateImageCache, RegistryCredential};
 use percent_encoding::percent_decode_str;
 use secrecy::SecretString;
 
@@ -190,26 +192,30 @@ fn create_data_cache_with_length_prefixed_options() {
         [("repoSource", "HuggingFace/Model"), ("repoId", "stabilityai/sd-2-1")]
             .map(|(key, value)| (key.to_owned(), value.to_owned())),
     );
-    let mut params = Params::new();
-    params
-        .set("RegionId", "cn-hangzhou")
-        .set("ClientToken", "66666666-7777-8888-9999-000000000000")
-        .set("Bucket", "default")
-        .set("Path", "/model/test/")
-        .set("Name", "dc-1")
-        .set("Size", 30)
-        .set("RetentionDays", 7)
-        .set("SecurityGroupId", "sg-1")
-        .comma("VSwitchId", &["vsw-1".to_owned()])
-        .object("DataSource", |source| {
-            source.set("Type", "URL").map("Options", &options, MapKeys::LengthPrefixed);
-        })
-        .object("EipCreateParam", |eip| {
-            eip.set("Bandwidth", 10).set("ISP", "BGP").set("InternetChargeType", "PayByTraffic");
-        })
-        .objects("Tag", [("managed-by", "operator")], |params, (key, value)| {
-            params.set("Key", key).set("Value", value);
-        });
+    let call = CreateDataCache {
+        token: ClientToken::new("66666666-7777-8888-9999-000000000000").unwrap(),
+        request: DataCacheRequest {
+            name: "dc-1".into(),
+            bucket: "default".into(),
+            path: "/model/test/".into(),
+            source_type: "URL".into(),
+            source_options: options,
+            size_gib: 30,
+            retention_days: Some(7),
+            v_switch_ids: vec!["vsw-1".into()],
+            security_group_id: Some("sg-1".into()),
+            eip: Some(Eip {
+                bandwidth: Some(10),
+                isp: Some(Isp::Bgp),
+                charge_type: Some(ChargeType::PayByTraffic),
+                ..Default::default()
+            }),
+            ..Default::default()
+        },
+        secret_options: BTreeMap::new(),
+        tags: [("managed-by".to_owned(), "operator".to_owned())].into(),
+    };
+    let params = request::create_data_cache("cn-hangzhou", &call, MapKeys::LengthPrefixed);
     replay(
         include_str!("data/wire/v3-create-data-cache.txt"),
         include_str!("data/wire/v1-create-data-cache.txt"),
@@ -219,12 +225,10 @@ fn create_data_cache_with_length_prefixed_options() {
 
 #[test]
 fn describe_data_caches() {
-    let mut params = Params::new();
-    params
-        .set("RegionId", "cn-hangzhou")
-        .set("Bucket", "default")
-        .list("DataCacheId", ["edc-0001", "edc-0002"])
-        .set("Limit", 20);
+    let ids = ["edc-0001", "edc-0002"].map(|id| CloudId::parse(id).unwrap());
+    let mut params = request::describe_data_caches("cn-hangzhou", &ids);
+    // The recorded call has a filter that the port uses only without IDs.
+    params.set("Bucket", "default");
     replay(
         include_str!("data/wire/v3-describe-data-caches.txt"),
         include_str!("data/wire/v1-describe-data-caches.txt"),

@@ -7,7 +7,7 @@
 //!    reservations of [`CloudError::is_refusal`].
 //! 2. **Creates may be repeated.** The same token with the same request gives the first answer again for as long as
 //!    the cloud remembers the token. How long that is, is documented nowhere.
-//! 3. **Lists may lag.** [`Cloud::list_image_caches`] may miss an object that exists and show one that is gone. A
+//! 3. **Lists may lag.** A list, or a look at a place, may miss an object that exists and show one that is gone. A
 //!    list that was begun later may still be older. Absence in a list proves nothing by itself.
 //! 4. **Looking up by ID may lag** as well; an ID that is not known is `Ok(None)`, not an error.
 //! 5. **Deletes may be repeated.** Deleting what is gone succeeds or fails with [`Meaning::NotFound`].
@@ -15,6 +15,8 @@
 //!    was certainly not sent, and reads.
 //! 7. **Strings are hostile.** IDs are validated by the implementation ([`CloudId::parse`]); every other string is
 //!    cut to a bound, and is for people only.
+
+mod data_cache;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,6 +26,8 @@ use std::time::Duration;
 use eci_api::image_cache::ImageCacheRequest;
 use jiff::Timestamp;
 use secrecy::SecretString;
+
+pub use data_cache::{CreateDataCache, DataCacheState, DataCacheView, Place, UpdateDataCache};
 
 /// Most objects on one page of a list (documented for data caches, measured in samples for image caches).
 pub const PAGE_SIZE: usize = 20;
@@ -80,6 +84,61 @@ pub trait Cloud: Send + Sync + 'static {
 
     /// Removes tags of an image cache by key.
     fn untag_image_cache(
+        &self,
+        id: &CloudId,
+        keys: &[String],
+    ) -> impl Future<Output = Result<(), CloudError>> + Send;
+
+    /// Starts the build of a data cache and gives its ID. Repeatable with the same token, see the contract. What a call
+    /// for a place that is taken comes to is documented nowhere.
+    fn create_data_cache(
+        &self,
+        call: &CreateDataCache,
+    ) -> impl Future<Output = Result<CloudId, CloudError>> + Send;
+
+    /// One page of the data caches that carry all of `tags`, as [`Cloud::list_image_caches`].
+    fn list_data_caches(
+        &self,
+        tags: &BTreeMap<String, String>,
+        page: Option<&PageToken>,
+    ) -> impl Future<Output = Result<Page<DataCacheView>, CloudError>> + Send;
+
+    /// One data cache by ID; `None` when the cloud does not know it.
+    fn describe_data_cache(
+        &self,
+        id: &CloudId,
+    ) -> impl Future<Output = Result<Option<DataCacheView>, CloudError>> + Send;
+
+    /// The data caches at a place, whosever they are: none or one, or as many as the cloud lets there be, at most
+    /// [`PAGE_SIZE`].
+    fn find_data_caches(
+        &self,
+        place: &Place,
+    ) -> impl Future<Output = Result<Vec<DataCacheView>, CloudError>> + Send;
+
+    /// Changes a data cache in place. Only in Available or UpdateFailed, else [`Meaning::Busy`]. A call that would change
+    /// nothing succeeds.
+    fn update_data_cache(
+        &self,
+        call: &UpdateDataCache,
+    ) -> impl Future<Output = Result<(), CloudError>> + Send;
+
+    /// Deletes a data cache by ID, as [`Cloud::delete_image_cache`]. Never by place: it may be another's by now.
+    fn delete_data_cache(
+        &self,
+        id: &CloudId,
+        token: &ClientToken,
+    ) -> impl Future<Output = Result<(), CloudError>> + Send;
+
+    /// Adds or overwrites tags of a data cache.
+    fn tag_data_cache(
+        &self,
+        id: &CloudId,
+        tags: &BTreeMap<String, String>,
+    ) -> impl Future<Output = Result<(), CloudError>> + Send;
+
+    /// Removes tags of a data cache by key.
+    fn untag_data_cache(
         &self,
         id: &CloudId,
         keys: &[String],

@@ -14,6 +14,7 @@ use crate::faults::Fault;
 use crate::keys::KeyState;
 use crate::log::{Calls, Requests};
 use crate::world::call::LedgerEntry;
+use crate::world::data_cache::DataView;
 use crate::world::image_cache::View;
 
 /// Largest answer that is read, bytes.
@@ -99,7 +100,12 @@ impl Client {
         self.call(Method::GET, "ledger", None).await
     }
 
-    /// The caches that exist, whatever lists may show.
+    /// The data caches that exist, whatever lists may show.
+    pub async fn data_caches(&self) -> Result<Vec<DataView>, Error> {
+        self.call(Method::GET, "datacaches", None).await
+    }
+
+    /// The image caches that exist, whatever lists may show.
     pub async fn caches(&self) -> Result<Vec<View>, Error> {
         self.call(Method::GET, "caches", None).await
     }

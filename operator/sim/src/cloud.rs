@@ -1,12 +1,15 @@
 //! The operator's port on the simulated world, in process: no HTTP, the same faults.
 
+mod data_cache;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use eci_api::image_cache::EliminationStrategy;
 use eci_core::cloud::{
-    CacheState, ClientToken, Cloud, CloudError, CloudEventView, CloudId, CreateImageCache, CreatedImageCache,
-    ImageCacheView, Meaning, PAGE_SIZE, Page, PageToken, TEXT_LIMIT, UpdateImageCache, Usage,
+    CacheState, ClientToken, Cloud, CloudError, CloudEventView, CloudId, CreateDataCache, CreateImageCache,
+    CreatedImageCache, DataCacheView, ImageCacheView, Meaning, PAGE_SIZE, Page, PageToken, Place, TEXT_LIMIT,
+    UpdateDataCache, UpdateImageCache, Usage,
 };
 use secrecy::ExposeSecret as _;
 
@@ -14,6 +17,7 @@ use crate::secret::Digest;
 use crate::sim::{Answer, Sim};
 use crate::world::ApiError;
 use crate::world::call::{AcrInstance, Call, Change, Credential, Filter, Reply, Spec, TagFilter};
+use crate::world::data_cache::DataFilter;
 use crate::world::image_cache::{Event, View};
 
 /// The port. Clones share the world.
@@ -74,10 +78,7 @@ impl Cloud for SimCloud {
         page: Option<&PageToken>,
     ) -> Result<Page<ImageCacheView>, CloudError> {
         let filter = Filter {
-            tags: tags
-                .iter()
-                .map(|(key, value)| TagFilter { key: key.clone(), value: Some(value.clone()) })
-                .collect(),
+            tags: tag_filters(tags),
             limit: i32::try_from(PAGE_SIZE).ok(),
             next_token: page.map(|page| page.0.clone()),
             ..Filter::default()
@@ -121,13 +122,61 @@ impl Cloud for SimCloud {
         self.call(call).await.map(|_| ())
     }
 
+    async fn create_data_cache(&self, call: &CreateDataCache) -> Result<CloudId, CloudError> {
+        let spec = Box::new(data_cache::spec(call));
+        let token = Some(call.token.as_str().to_owned());
+        match self.call(Call::CreateDataCache { token, spec }).await? {
+            Reply::CreatedData { id } => cloud_id("CreateDataCache", &id),
+            _ => Err(unknown("CreateDataCache", "the answer belongs to another call")),
+        }
+    }
+
+    async fn list_data_caches(
+        &self,
+        tags: &BTreeMap<String, String>,
+        page: Option<&PageToken>,
+    ) -> Result<Page<DataCacheView>, CloudError> {
+        self.describe_data(data_cache::tagged(tags, page)).await
+    }
+
+    async fn describe_data_cache(&self, id: &CloudId) -> Result<Option<DataCacheView>, CloudError> {
+        let filter = DataFilter { ids: vec![id.to_string()], ..DataFilter::default() };
+        Ok(self.describe_data(filter).await?.items.pop())
+    }
+
+    async fn find_data_caches(&self, place: &Place) -> Result<Vec<DataCacheView>, CloudError> {
+        Ok(self.describe_data(data_cache::at(place)).await?.items)
+    }
+
+    async fn update_data_cache(&self, call: &UpdateDataCache) -> Result<(), CloudError> {
+        match self.call(data_cache::update(call)).await {
+            Err(error) if error.code.as_deref() == Some("NoNeedUpdate") => Ok(()),
+            other => other.map(|_| ()),
+        }
+    }
+
+    async fn delete_data_cache(&self, id: &CloudId, token: &ClientToken) -> Result<(), CloudError> {
+        self.call(data_cache::delete(id.as_str(), token.as_str())).await.map(|_| ())
+    }
+
+    async fn tag_data_cache(&self, id: &CloudId, tags: &BTreeMap<String, String>) -> Result<(), CloudError> {
+        self.tag_image_cache(id, tags).await
+    }
+
+    async fn untag_data_cache(&self, id: &CloudId, keys: &[String]) -> Result<(), CloudError> {
+        self.untag_image_cache(id, keys).await
+    }
+
     async fn usage(&self) -> Result<Usage, CloudError> {
         match self.call(Call::ListUsage).await? {
-            Reply::Usage { max_image_caches, used_image_caches } => Ok(Usage {
-                max_image_caches: i64::try_from(max_image_caches).ok(),
-                used_image_caches: i64::try_from(used_image_caches).ok(),
-                ..Usage::default()
-            }),
+            Reply::Usage { max_image_caches, used_image_caches, max_data_caches, used_data_caches } => {
+                Ok(Usage {
+                    max_image_caches: i64::try_from(max_image_caches).ok(),
+                    used_image_caches: i64::try_from(used_image_caches).ok(),
+                    max_data_caches: i64::try_from(max_data_caches).ok(),
+                    used_data_caches: i64::try_from(used_data_caches).ok(),
+                })
+            }
             _ => Err(unknown("ListUsage", "the answer belongs to another call")),
         }
     }
@@ -143,6 +192,10 @@ impl SimCloud {
             _ => Err(unknown("DescribeImageCaches", "the answer belongs to another call")),
         }
     }
+}
+
+fn tag_filters(tags: &BTreeMap<String, String>) -> Vec<TagFilter> {
+    tags.iter().map(|(key, value)| TagFilter { key: key.clone(), value: Some(value.clone()) }).collect()
 }
 
 fn spec(call: &CreateImageCache) -> Spec {
@@ -258,7 +311,7 @@ fn refusal(action: &'static str, error: ApiError) -> CloudError {
 fn meaning(action: &str, code: &str, status: u16) -> Meaning {
     let market = action.starts_with("DescribeSpot");
     // What a create does not find is a vSwitch or a group, never the cache.
-    let names_a_cache = action != "CreateImageCache" && action != "ListUsage" && !market;
+    let names_a_cache = !action.starts_with("Create") && action != "ListUsage" && !market;
     match code {
         "Forbedden.NotSupportRAM" | "Forbbiden.SubUser" if market => Meaning::Denied,
         "InvalidUserType.NotSupported" | "Abs.InvalidAccount.NotFound" if market => {

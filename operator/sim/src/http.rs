@@ -3,6 +3,7 @@
 mod actions;
 mod admin_api;
 mod body;
+mod data;
 mod market;
 mod params;
 mod sign;
@@ -23,6 +24,7 @@ use crate::secret::Digest;
 use crate::sim::{Answer, Sim};
 use crate::world::ApiError;
 use crate::world::call::Reply;
+use crate::world::data_cache::shown_option;
 use body::{Dropped, Payload};
 use sign::{Claim, Received};
 
@@ -95,8 +97,7 @@ fn answer(sim: &Sim, method: &Method, received: &Received<'_>) -> Result<(Durati
         let claim = Claim::read(received, settings.canonical_names)?;
         action.clone_from(&claim.action);
         authenticate(sim, &claim)?;
-        let call =
-            actions::decode(&claim.action, &claim.version, claim.parameters.clone(), &settings.region)?;
+        let call = actions::decode(&claim.action, &claim.version, claim.parameters.clone(), &settings)?;
         sim.log_request(&claim.action, without_secrets(claim.parameters));
         Ok(call)
     })();
@@ -157,7 +158,14 @@ fn check_token(key: &Key, claim: &Claim) -> Result<(), ApiError> {
 /// For the log: passwords become digests.
 fn without_secrets(parameters: BTreeMap<String, String>) -> BTreeMap<String, String> {
     let shown = |name: &str, value: String| {
-        if name.ends_with("Password") { Digest::of(&value).short() } else { value }
+        if name.ends_with("Password") {
+            Digest::of(&value).short()
+        } else if let Some(key) = name.strip_prefix("DataSource.Options.") {
+            // With or without its length before it.
+            shown_option(key.rsplit('#').next().unwrap_or_default(), value)
+        } else {
+            value
+        }
     };
     parameters.into_iter().map(|(name, value)| (name.clone(), shown(&name, value))).collect()
 }

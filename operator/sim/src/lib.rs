@@ -10,7 +10,7 @@
 //! | --- | --- |
 //! | `GET /_sim/healthz` | says the world's time |
 //! | `GET /_sim/ledger` | every effect that cost money or ended it: create, update, end and its cause |
-//! | `GET /_sim/caches` | what exists, whatever lists may show |
+//! | `GET /_sim/caches`, `/datacaches` | what exists, whatever lists may show |
 //! | `GET /_sim/calls` | counts by action and answer, and the newest calls |
 //! | `GET /_sim/requests` | decoded parameters of the newest requests by action, passwords as digests |
 //! | `GET`, `POST`, `DELETE /_sim/faults` | [`faults::Fault`], one or a list |

@@ -3,6 +3,8 @@
 
 mod build;
 pub mod call;
+mod data;
+pub mod data_cache;
 mod error;
 pub mod image_cache;
 pub mod market;
@@ -17,7 +19,8 @@ use sha2::Digest as _;
 
 use crate::clock::later_ms;
 use crate::random::Random;
-use call::{Call, Cause, Change, Effect, LedgerEntry, Reply, Spec};
+use call::{Call, Cause, Change, DataId, Effect, LedgerEntry, Reply, Spec};
+use data_cache::{DataCache, DataPhase};
 pub use error::ApiError;
 use image_cache::{ImageCache, Phase, View};
 use market::Market;
@@ -36,6 +39,7 @@ pub struct World {
     now: Timestamp,
     next_number: u64,
     caches: BTreeMap<u64, ImageCache>,
+    data: BTreeMap<u64, DataCache>,
     numbers: BTreeMap<String, u64>,
     tokens: BTreeMap<(&'static str, String), Remembered>,
     ledger: Vec<LedgerEntry>,
@@ -59,6 +63,7 @@ impl World {
             now: Timestamp::MIN,
             next_number: 1,
             caches: BTreeMap::new(),
+            data: BTreeMap::new(),
             numbers: BTreeMap::new(),
             tokens: BTreeMap::new(),
             ledger: Vec::new(),
@@ -74,12 +79,20 @@ impl World {
                 ended.push(LedgerEntry { at, id: cache.id.clone(), effect: Effect::Deleted { cause } });
             }
         }
+        for cache in self.data.values_mut().filter(|cache| cache.gone.is_none()) {
+            if let Some((at, cause)) = cache.advance(self.now, &self.settings, &mut self.random) {
+                ended.push(LedgerEntry { at, id: cache.id.clone(), effect: Effect::Deleted { cause } });
+            }
+        }
         ended.sort_by_key(|entry| entry.at);
         self.ledger.append(&mut ended);
-        let forgotten =
-            |cache: &ImageCache| cache.gone.is_some_and(|(at, _)| later_ms(at, TOMBSTONE_LIFE_MS) < self.now);
-        self.numbers.retain(|_, number| self.caches.get(number).is_some_and(|cache| !forgotten(cache)));
-        self.caches.retain(|_, cache| !forgotten(cache));
+        let now = self.now;
+        let forgotten = |gone: Option<(Timestamp, Cause)>| {
+            gone.is_some_and(|(at, _)| later_ms(at, TOMBSTONE_LIFE_MS) < now)
+        };
+        self.numbers.retain(|_, number| self.caches.get(number).is_some_and(|cache| !forgotten(cache.gone)));
+        self.caches.retain(|_, cache| !forgotten(cache.gone));
+        self.data.retain(|_, cache| !forgotten(cache.gone));
     }
 
     /// Answers a call.
@@ -117,9 +130,28 @@ impl World {
                 self.once(call.action(), token.as_deref(), fingerprint(id), |world| world.delete(id))
             }
             Call::DescribeImageCaches(filter) => self.describe(filter, extra_lag_ms),
+            Call::CreateDataCache { token, spec } => {
+                let print = fingerprint(spec.as_ref());
+                self.once(call.action(), token.as_deref(), print, |world| {
+                    world.create_data(token.as_deref(), spec)
+                })
+            }
+            Call::UpdateDataCache { id, token, change } => {
+                let print = fingerprint(&(id, change.as_ref()));
+                self.once(call.action(), token.as_deref(), print, |world| world.update_data(id, change))
+            }
+            Call::DeleteDataCache { which, token } => {
+                self.once(call.action(), token.as_deref(), fingerprint(which), |world| match which {
+                    DataId::Id(id) => world.delete_data(id),
+                    DataId::Place { bucket, path } => world.delete_data_at(bucket, path),
+                })
+            }
+            Call::DescribeDataCaches(filter) => self.describe_data(filter, extra_lag_ms),
             Call::ListUsage => Ok(Reply::Usage {
                 max_image_caches: self.settings.max_image_caches,
                 used_image_caches: self.live().count(),
+                max_data_caches: self.settings.max_data_caches,
+                used_data_caches: self.live_data().count(),
             }),
             Call::TagResources { ids, tags } => self.tag(ids, |own| own.extend(tags.clone())),
             Call::UntagResources { ids, keys } => self.tag(ids, |own| match keys {
@@ -149,7 +181,7 @@ impl World {
     /// Removes a cache behind everybody's back. False when there is none.
     pub fn vanish(&mut self, now: Timestamp, id: &str) -> bool {
         self.advance(now);
-        let Some(number) = self.number(id) else { return false };
+        let Some(number) = self.number(id) else { return self.end_data(id, Cause::ByHand) };
         self.end(number, Cause::ByHand);
         true
     }
@@ -164,7 +196,7 @@ impl World {
             .values_mut()
             .find(|cache| cache.gone.is_none() && cache.snapshot_id.as_deref() == Some(snapshot_id))
         else {
-            return false;
+            return self.delete_data_snapshot(snapshot_id);
         };
         cache.snapshot_id = None;
         if rule == SnapshotDeleted::TurnsFailed {
@@ -178,6 +210,10 @@ impl World {
     pub fn matched(&mut self, now: Timestamp, id: &str) -> bool {
         self.advance(now);
         let now = self.now;
+        if let Some(cache) = self.data_mut(id) {
+            cache.last_matched = Some(now);
+            return true;
+        }
         let cache = self.number(id).and_then(|number| self.caches.get_mut(&number));
         cache.map(|cache| cache.last_matched = Some(now)).is_some()
     }
@@ -306,16 +342,21 @@ impl World {
         // All or nothing: a call either says an error or has its whole effect.
         let mut changed = Vec::new();
         for id in ids {
-            let number = self.number(id).ok_or_else(|| self.unknown(id))?;
-            let Some(cache) = self.caches.get(&number) else { return Err(self.unknown(id)) };
-            let mut tags = cache.spec.tags.clone();
+            let image = self.number(id).and_then(|number| self.caches.get(&number)).map(|c| &c.spec.tags);
+            let data = self.live_data().find(|(_, cache)| cache.id == *id).map(|(_, cache)| &cache.spec.tags);
+            let mut tags = image.or(data).ok_or_else(|| self.unknown(id))?.clone();
             change(&mut tags);
             validate::tags(&tags)?;
-            changed.push((number, tags));
+            changed.push((id, tags));
         }
-        for (number, tags) in changed {
-            if let Some(cache) = self.caches.get_mut(&number) {
+        for (id, tags) in changed {
+            if let Some(cache) = self.number(id).and_then(|number| self.caches.get_mut(&number)) {
                 if let Phase::Updating { to, .. } = &mut cache.phase {
+                    change(&mut to.tags);
+                }
+                cache.spec.tags = tags;
+            } else if let Some(cache) = self.data_mut(id) {
+                if let DataPhase::Updating { to, .. } = &mut cache.phase {
                     change(&mut to.tags);
                 }
                 cache.spec.tags = tags;

@@ -1,8 +1,8 @@
 use std::collections::VecDeque;
 
 use eci_core::cloud::{
-    ClientToken, CreateImageCache, CreatedImageCache, ImageCacheView, Page, PageToken, UpdateImageCache,
-    Usage,
+    ClientToken, CreateDataCache, CreateImageCache, CreatedImageCache, DataCacheView, ImageCacheView, Page,
+    PageToken, Place, UpdateDataCache, UpdateImageCache, Usage,
 };
 use eci_core::image_cache::ImageCacheKind;
 use futures::StreamExt as _;
@@ -54,6 +54,42 @@ impl Cloud for Script {
     }
 
     async fn untag_image_cache(&self, _: &CloudId, _: &[String]) -> Result<(), CloudError> {
+        unreachable!()
+    }
+
+    async fn create_data_cache(&self, _: &CreateDataCache) -> Result<CloudId, CloudError> {
+        unreachable!()
+    }
+
+    async fn list_data_caches(
+        &self,
+        _: &BTreeMap<String, String>,
+        _: Option<&PageToken>,
+    ) -> Result<Page<DataCacheView>, CloudError> {
+        unreachable!()
+    }
+
+    async fn describe_data_cache(&self, _: &CloudId) -> Result<Option<DataCacheView>, CloudError> {
+        unreachable!()
+    }
+
+    async fn find_data_caches(&self, _: &Place) -> Result<Vec<DataCacheView>, CloudError> {
+        unreachable!()
+    }
+
+    async fn update_data_cache(&self, _: &UpdateDataCache) -> Result<(), CloudError> {
+        unreachable!()
+    }
+
+    async fn delete_data_cache(&self, _: &CloudId, _: &ClientToken) -> Result<(), CloudError> {
+        unreachable!()
+    }
+
+    async fn tag_data_cache(&self, _: &CloudId, _: &BTreeMap<String, String>) -> Result<(), CloudError> {
+        unreachable!()
+    }
+
+    async fn untag_data_cache(&self, _: &CloudId, _: &[String]) -> Result<(), CloudError> {
         unreachable!()
     }
 

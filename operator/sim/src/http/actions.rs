@@ -5,18 +5,19 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::market;
 use super::params::Params;
+use super::{data, market};
 use crate::secret::Digest;
 use crate::world::ApiError;
 use crate::world::call::{AcrInstance, Call, Change, Credential, Filter, Reply, Spec, TagFilter};
 use crate::world::image_cache::{Event, View};
+use crate::world::settings::Settings;
 
 /// Size of a cache when none is asked for, GiB (documented).
 const DEFAULT_SIZE_GIB: i32 = 20;
 
-/// The only resource type so far, as the documentation of TagResources spells it.
-const RESOURCE_TYPE: &str = "ImageCache";
+/// The resource types that can be tagged, as the documentation of TagResources spells the first, and how their IDs begin.
+const RESOURCE_TYPES: [(&str, &str); 2] = [("ImageCache", "imc-"), ("DataCache", "edc-")];
 
 /// Version of the API of ECI.
 const ECI: &str = "2018-08-08";
@@ -25,11 +26,15 @@ const ECI: &str = "2018-08-08";
 const ECS: &str = "2014-05-26";
 
 /// Every action that is answered, and the version of its API.
-pub(crate) const KNOWN: [(&str, &str); 11] = [
+pub(crate) const KNOWN: [(&str, &str); 15] = [
     ("CreateImageCache", ECI),
     ("DescribeImageCaches", ECI),
     ("UpdateImageCache", ECI),
     ("DeleteImageCache", ECI),
+    ("CreateDataCache", ECI),
+    ("DescribeDataCaches", ECI),
+    ("UpdateDataCache", ECI),
+    ("DeleteDataCache", ECI),
     ("ListUsage", ECI),
     ("TagResources", ECI),
     ("UntagResources", ECI),
@@ -44,9 +49,10 @@ pub(crate) fn decode(
     action: &str,
     version: &str,
     parameters: BTreeMap<String, String>,
-    region: &str,
+    settings: &Settings,
 ) -> Result<Call, ApiError> {
-    let mut p = Params::new(parameters);
+    let region = settings.region.as_str();
+    let mut p = Params::new(parameters).with_option_keys(settings.option_keys);
     let is_known = KNOWN.contains(&(action, version));
     let read = match action {
         _ if !is_known => {
@@ -59,6 +65,10 @@ pub(crate) fn decode(
         "DescribeImageCaches" => describe,
         "UpdateImageCache" => update,
         "DeleteImageCache" => delete,
+        "CreateDataCache" => data::create,
+        "DescribeDataCaches" => data::describe,
+        "UpdateDataCache" => data::update,
+        "DeleteDataCache" => data::delete,
         "ListUsage" => |_: &mut Params| Ok(Call::ListUsage),
         "TagResources" => tag,
         "UntagResources" => untag,
@@ -154,15 +164,13 @@ fn delete(p: &mut Params) -> Result<Call, ApiError> {
 }
 
 fn tag(p: &mut Params) -> Result<Call, ApiError> {
-    resource_type(p)?;
-    Ok(Call::TagResources { ids: p.list("ResourceId")?, tags: tags(p)? })
+    Ok(Call::TagResources { ids: resources(p)?, tags: tags(p)? })
 }
 
 fn untag(p: &mut Params) -> Result<Call, ApiError> {
-    resource_type(p)?;
     // The SDK knows a token here, and an untag repeats without harm.
     p.text("ClientToken");
-    let ids = p.list("ResourceId")?;
+    let ids = resources(p)?;
     let keys = p.list("TagKey")?;
     let keys = match p.boolean("All")? {
         Some(true) if keys.is_empty() => None,
@@ -173,29 +181,39 @@ fn untag(p: &mut Params) -> Result<Call, ApiError> {
 }
 
 fn list_tags(p: &mut Params) -> Result<Call, ApiError> {
-    resource_type(p)?;
     // A page always ends between two resources, so its size is ours.
     p.int("Limit")?;
-    let ids = p.list("ResourceId")?;
+    let ids = resources(p)?;
     Ok(Call::ListTagResources { ids, tags: tag_filters(p)?, next_token: p.text("NextToken") })
 }
 
-fn resource_type(p: &mut Params) -> Result<(), ApiError> {
-    if p.required("ResourceType")? == RESOURCE_TYPE {
-        Ok(())
-    } else {
-        Err(ApiError::invalid("ResourceType", "only ImageCache is known here"))
+/// The resources of a call: all of the type that it names.
+fn resources(p: &mut Params) -> Result<Vec<String>, ApiError> {
+    let type_ = p.required("ResourceType")?;
+    let Some((_, start)) = RESOURCE_TYPES.iter().find(|(known, _)| *known == type_) else {
+        return Err(ApiError::invalid("ResourceType", "only ImageCache and DataCache are known here"));
+    };
+    let ids = p.list("ResourceId")?;
+    let others = RESOURCE_TYPES.iter().filter(|(_, other)| other != start);
+    let is_other = |id: &String| others.clone().any(|(_, other)| id.starts_with(other));
+    match ids.iter().find(|id| is_other(id)) {
+        Some(id) => Err(ApiError::invalid("ResourceId", &format!("{id} is no {type_}"))),
+        None => Ok(ids),
     }
 }
 
-fn tags(p: &mut Params) -> Result<BTreeMap<String, String>, ApiError> {
+fn type_of(id: &str) -> &'static str {
+    RESOURCE_TYPES.iter().find(|(_, start)| id.starts_with(start)).map_or("ImageCache", |(type_, _)| type_)
+}
+
+pub(super) fn tags(p: &mut Params) -> Result<BTreeMap<String, String>, ApiError> {
     let pairs = p.objects("Tag", |tag| Ok((tag.required("Key")?, tag.raw("Value").unwrap_or_default())))?;
     let count = pairs.len();
     let tags: BTreeMap<String, String> = pairs.into_iter().collect();
     if tags.len() == count { Ok(tags) } else { Err(ApiError::invalid("Tag.N.Key", "a key is there twice")) }
 }
 
-fn tag_filters(p: &mut Params) -> Result<Vec<TagFilter>, ApiError> {
+pub(super) fn tag_filters(p: &mut Params) -> Result<Vec<TagFilter>, ApiError> {
     p.objects("Tag", |tag| Ok(TagFilter { key: tag.required("Key")?, value: tag.text("Value") }))
 }
 
@@ -233,11 +251,19 @@ pub(crate) fn encode(reply: Reply, request_id: &str) -> Value {
             "NextToken": next_token.unwrap_or_default(),
             "TotalCount": total,
         }),
+        Reply::CreatedData { id } => json!({ "DataCacheId": id }),
+        Reply::DataCaches { items, next_token, total } => json!({
+            "DataCaches": items.iter().map(data::data_cache).collect::<Vec<_>>(),
+            "NextToken": next_token.unwrap_or_default(),
+            "TotalCount": total,
+        }),
         Reply::Done => json!({}),
-        Reply::Usage { max_image_caches, used_image_caches } => json!({
+        Reply::Usage { max_image_caches, used_image_caches, max_data_caches, used_data_caches } => json!({
             "Attributes": {
                 "MaxImageCacheCount": max_image_caches,
                 "UsedImageCacheCount": used_image_caches,
+                "MaxDataCacheCount": max_data_caches,
+                "UsedDataCacheCount": used_data_caches,
             }
         }),
         Reply::Tags { items, next_token } => json!({
@@ -246,7 +272,7 @@ pub(crate) fn encode(reply: Reply, request_id: &str) -> Value {
                 .iter()
                 .map(|(id, key, value)| json!({
                     "ResourceId": id,
-                    "ResourceType": RESOURCE_TYPE,
+                    "ResourceType": type_of(id),
                     "TagKey": key,
                     "TagValue": value,
                 }))
@@ -298,7 +324,7 @@ fn image_cache(view: &View) -> Value {
     Value::Object(body)
 }
 
-fn event(event: &Event) -> Value {
+pub(super) fn event(event: &Event) -> Value {
     json!({
         "Type": event.type_,
         "Reason": event.reason,
@@ -310,6 +336,6 @@ fn event(event: &Event) -> Value {
     })
 }
 
-fn time(at: Timestamp) -> String {
+pub(super) fn time(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }

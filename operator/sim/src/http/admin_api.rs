@@ -65,6 +65,9 @@ fn perform(sim: &Sim, method: &Method, path: &str, body: &Bytes) -> Result<Value
         ("GET", ["healthz"]) => Ok(json!({ "now": sim.now() })),
         ("GET", ["ledger"]) => Ok(sim.with_world(|world, _| serde_json::to_value(world.ledger()))?),
         ("GET", ["caches"]) => Ok(sim.with_world(|world, now| serde_json::to_value(world.caches(now)))?),
+        ("GET", ["datacaches"]) => {
+            Ok(sim.with_world(|world, now| serde_json::to_value(world.data_caches(now)))?)
+        }
         ("GET", ["calls"]) => Ok(serde_json::to_value(sim.calls())?),
         ("GET", ["requests"]) => Ok(serde_json::to_value(sim.requests())?),
         ("GET", ["faults"]) => Ok(serde_json::to_value(sim.faults())?),
@@ -93,10 +96,10 @@ fn perform(sim: &Sim, method: &Method, path: &str, body: &Bytes) -> Result<Value
             found(sim.with_world(|world, now| world.delete_snapshot(now, id)), "snapshot", id)
         }
         ("POST", ["caches", id, "vanish"]) => {
-            found(sim.with_world(|world, now| world.vanish(now, id)), "image cache", id)
+            found(sim.with_world(|world, now| world.vanish(now, id)), "cache", id)
         }
         ("POST", ["caches", id, "match"]) => {
-            found(sim.with_world(|world, now| world.matched(now, id)), "image cache", id)
+            found(sim.with_world(|world, now| world.matched(now, id)), "cache", id)
         }
         _ => {
             Err(Refused::NoSuchPath(format!("{method} /_sim/{}", path.chars().take(100).collect::<String>())))

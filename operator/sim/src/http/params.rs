@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::world::ApiError;
+use crate::world::settings::OptionKeys;
 
 /// Accepted by every action and never used.
 const HIDDEN: [&str; 4] = ["OwnerId", "OwnerAccount", "ResourceOwnerId", "ResourceOwnerAccount"];
@@ -13,6 +14,7 @@ const HIDDEN: [&str; 4] = ["OwnerId", "OwnerAccount", "ResourceOwnerId", "Resour
 pub(crate) struct Params {
     prefix: String,
     left: BTreeMap<String, String>,
+    option_keys: OptionKeys,
 }
 
 impl Params {
@@ -20,7 +22,25 @@ impl Params {
         for name in HIDDEN {
             parameters.remove(name);
         }
-        Self { prefix: String::new(), left: parameters }
+        Self { prefix: String::new(), left: parameters, option_keys: OptionKeys::LengthPrefixed }
+    }
+
+    /// With keys of free maps in this form.
+    pub(crate) fn with_option_keys(self, option_keys: OptionKeys) -> Self {
+        Self { option_keys, ..self }
+    }
+
+    /// The form of keys of free maps.
+    pub(crate) fn option_keys(&self) -> OptionKeys {
+        self.option_keys
+    }
+
+    /// A map with free keys, `Name.<key>`.
+    pub(crate) fn map(&mut self, name: &str) -> BTreeMap<String, String> {
+        let start = format!("{name}.");
+        let names: Vec<String> = self.left.keys().filter(|key| key.starts_with(&start)).cloned().collect();
+        let take = |full: String| Some((full.strip_prefix(&start)?.to_owned(), self.left.remove(&full)?));
+        names.into_iter().filter_map(take).collect()
     }
 
     /// A text, even an empty one.
@@ -124,7 +144,11 @@ impl Params {
         }
         Ok(items
             .into_iter()
-            .map(|(number, left)| Self { prefix: format!("{}{start}{number}.", self.prefix), left })
+            .map(|(number, left)| Self {
+                prefix: format!("{}{start}{number}.", self.prefix),
+                left,
+                option_keys: self.option_keys,
+            })
             .collect())
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::data_cache::{DataChange, DataFilter, DataSpec, DataView};
 use super::image_cache::View;
 use super::market::{AdviceFilter, AdviceView, HistoryFilter, PriceView};
 use crate::secret::Digest;
@@ -34,6 +35,31 @@ pub enum Call {
     DeleteImageCache {
         /// `ImageCacheId`
         id: String,
+        /// `ClientToken`
+        token: Option<String>,
+    },
+    /// `CreateDataCache`
+    CreateDataCache {
+        /// `ClientToken`
+        token: Option<String>,
+        /// Everything else.
+        spec: Box<DataSpec>,
+    },
+    /// `DescribeDataCaches`
+    DescribeDataCaches(Box<DataFilter>),
+    /// `UpdateDataCache`
+    UpdateDataCache {
+        /// `DataCacheId`
+        id: String,
+        /// `ClientToken`
+        token: Option<String>,
+        /// What is to change.
+        change: Box<DataChange>,
+    },
+    /// `DeleteDataCache`
+    DeleteDataCache {
+        /// Which.
+        which: DataId,
         /// `ClientToken`
         token: Option<String>,
     },
@@ -78,6 +104,10 @@ impl Call {
             Self::DescribeImageCaches(_) => "DescribeImageCaches",
             Self::UpdateImageCache { .. } => "UpdateImageCache",
             Self::DeleteImageCache { .. } => "DeleteImageCache",
+            Self::CreateDataCache { .. } => "CreateDataCache",
+            Self::DescribeDataCaches(_) => "DescribeDataCaches",
+            Self::UpdateDataCache { .. } => "UpdateDataCache",
+            Self::DeleteDataCache { .. } => "DeleteDataCache",
             Self::ListUsage => "ListUsage",
             Self::TagResources { .. } => "TagResources",
             Self::UntagResources { .. } => "UntagResources",
@@ -93,10 +123,27 @@ impl Call {
         match self {
             Self::CreateImageCache { token, .. }
             | Self::UpdateImageCache { token, .. }
-            | Self::DeleteImageCache { token, .. } => token.as_deref(),
+            | Self::DeleteImageCache { token, .. }
+            | Self::CreateDataCache { token, .. }
+            | Self::UpdateDataCache { token, .. }
+            | Self::DeleteDataCache { token, .. } => token.as_deref(),
             _ => None,
         }
     }
+}
+
+/// Which data cache a delete call means.
+#[derive(Clone, Debug, Serialize)]
+pub enum DataId {
+    /// `DataCacheId`
+    Id(String),
+    /// The one at a place.
+    Place {
+        /// `Bucket`
+        bucket: String,
+        /// `Path`
+        path: String,
+    },
 }
 
 /// An answer to a call that succeeded.
@@ -118,6 +165,20 @@ pub enum Reply {
         /// `TotalCount`
         total: usize,
     },
+    /// `CreateDataCache`
+    CreatedData {
+        /// `DataCacheId`
+        id: String,
+    },
+    /// `DescribeDataCaches`
+    DataCaches {
+        /// `DataCaches`
+        items: Vec<DataView>,
+        /// `NextToken`; absent at the end.
+        next_token: Option<String>,
+        /// `TotalCount`
+        total: usize,
+    },
     /// Nothing to say.
     Done,
     /// `ListUsage`
@@ -126,6 +187,10 @@ pub enum Reply {
         max_image_caches: usize,
         /// `UsedImageCacheCount`
         used_image_caches: usize,
+        /// `MaxDataCacheCount`
+        max_data_caches: usize,
+        /// `UsedDataCacheCount`
+        used_data_caches: usize,
     },
     /// `ListTagResources`
     Tags {
@@ -395,6 +460,13 @@ pub enum Effect {
         token: Option<String>,
         /// The request, tags included.
         spec: Box<Spec>,
+    },
+    /// A create call made it, a data cache.
+    CreatedData {
+        /// Token of the call.
+        token: Option<String>,
+        /// The request, tags included; secrets as digests.
+        spec: Box<DataSpec>,
     },
     /// An update call changed it.
     Updated,

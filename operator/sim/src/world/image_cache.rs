@@ -40,7 +40,7 @@ pub(crate) struct Span {
 }
 
 impl Span {
-    fn percent(self, now: Timestamp) -> i32 {
+    pub(crate) fn percent(self, now: Timestamp) -> i32 {
         let millis = |t: Timestamp| t.as_millisecond();
         let whole = (millis(self.until) - millis(self.from)).max(1);
         let part = (millis(now) - millis(self.from)).clamp(0, whole);
@@ -213,25 +213,7 @@ impl ImageCache {
     }
 
     pub(crate) fn event(&mut self, at: Timestamp, type_: &str, reason: &str, message: &str) {
-        if let Some(known) =
-            self.events.iter_mut().find(|e| e.type_ == type_ && e.reason == reason && e.message == message)
-        {
-            known.count = known.count.saturating_add(1);
-            known.last = at;
-            return;
-        }
-        if self.events.len() >= MAX_EVENTS {
-            self.events.remove(0);
-        }
-        self.events.push(Event {
-            name: format!("{}.{}", self.id, self.events.len()),
-            type_: type_.to_owned(),
-            reason: reason.to_owned(),
-            message: message.to_owned(),
-            count: 1,
-            first: at,
-            last: at,
-        });
+        note(&mut self.events, &self.id, (at, type_, reason, message));
     }
 
     /// As the API shows it.
@@ -261,6 +243,32 @@ impl ImageCache {
             events: self.events.clone(),
         }
     }
+}
+
+/// Adds an event (when, type, reason, message) to those of a cache; one that is there already is counted.
+pub(crate) fn note(
+    events: &mut Vec<Event>,
+    id: &str,
+    (at, type_, reason, message): (Timestamp, &str, &str, &str),
+) {
+    let same = |e: &&mut Event| e.type_ == type_ && e.reason == reason && e.message == message;
+    if let Some(known) = events.iter_mut().find(same) {
+        known.count = known.count.saturating_add(1);
+        known.last = at;
+        return;
+    }
+    if events.len() >= MAX_EVENTS {
+        events.remove(0);
+    }
+    events.push(Event {
+        name: format!("{id}.{}", events.len()),
+        type_: type_.to_owned(),
+        reason: reason.to_owned(),
+        message: message.to_owned(),
+        count: 1,
+        first: at,
+        last: at,
+    });
 }
 
 /// A cache as the API shows it.

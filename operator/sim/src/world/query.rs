@@ -1,5 +1,7 @@
 //! Lists: filters, pages that stay whole while the world changes, and views that lag behind it.
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 use sha2::Digest as _;
 
@@ -72,27 +74,28 @@ impl World {
         let mut items = Vec::new();
         let mut next_token = None;
         let mut last = None;
-        let fitting = self.live().rev().filter(|(number, cache)| {
+        let images = self.live().map(|(number, cache)| (number, (&cache.id, &cache.spec.tags)));
+        let data = self.live_data().map(|(number, cache)| (number, (&cache.id, &cache.spec.tags)));
+        let all: BTreeMap<u64, _> = images.chain(data).collect();
+        let fitting = all.into_iter().rev().filter(|(number, (id, own))| {
             before.is_none_or(|before| *number < before)
-                && (ids.is_empty() || ids.contains(&cache.id))
-                && tags.iter().all(|tag| tag.fits(&cache.spec.tags))
+                && (ids.is_empty() || ids.contains(id))
+                && tags.iter().all(|tag| tag.fits(own))
         });
         // A page ends between two resources, never inside one.
-        for (number, cache) in fitting {
+        for (number, (id, own)) in fitting {
             if items.len() >= PAGE_SIZE {
                 next_token = last.map(|last| token(last, kind));
                 break;
             }
-            items.extend(
-                cache.spec.tags.iter().map(|(key, value)| (cache.id.clone(), key.clone(), value.clone())),
-            );
+            items.extend(own.iter().map(|(key, value)| (id.clone(), key.clone(), value.clone())));
             last = Some(number);
         }
         Ok(Reply::Tags { items, next_token })
     }
 
     /// The instant whose caches a list shows.
-    fn seen_at(&mut self, lag: Lag, extra_ms: u64) -> Timestamp {
+    pub(super) fn seen_at(&mut self, lag: Lag, extra_ms: u64) -> Timestamp {
         let lag_ms = self.random.between(lag.min_ms, lag.max_ms).saturating_add(extra_ms);
         let lag = SignedDuration::from_millis(i64::try_from(lag_ms).unwrap_or(i64::MAX));
         self.now.checked_sub(lag).unwrap_or(Timestamp::MIN)
@@ -130,16 +133,16 @@ fn cover(cache: &ImageCache, filter: &Filter) -> usize {
 }
 
 /// Ties a page token to the query that it continues.
-fn digest(query: &impl serde::Serialize) -> [u8; 4] {
+pub(super) fn digest(query: &impl serde::Serialize) -> [u8; 4] {
     let digest = sha2::Sha256::digest(serde_json::to_vec(query).unwrap_or_default());
     [digest[0], digest[1], digest[2], digest[3]]
 }
 
-fn token(number: u64, kind: [u8; 4]) -> String {
+pub(super) fn token(number: u64, kind: [u8; 4]) -> String {
     hex::encode([kind.as_slice(), &number.to_be_bytes()].concat())
 }
 
-fn cursor(token: &str, kind: [u8; 4]) -> Result<u64, ApiError> {
+pub(super) fn cursor(token: &str, kind: [u8; 4]) -> Result<u64, ApiError> {
     hex::decode(token)
         .ok()
         .and_then(|bytes| bytes.strip_prefix(kind.as_slice()).and_then(|number| number.try_into().ok()))

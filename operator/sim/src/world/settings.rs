@@ -33,6 +33,12 @@ pub struct Settings {
     pub builds: Vec<BuildRule>,
     /// Registries that are not simply public.
     pub registries: Vec<Registry>,
+    /// Most data caches (`MaxDataCacheCount`); Failed ones count.
+    pub max_data_caches: usize,
+    /// How the loading of certain data ends; the first that fits is taken.
+    pub loads: Vec<LoadRule>,
+    /// Sources of data that are not simply public and small.
+    pub sources: Vec<DataOrigin>,
 
     /// Unknown: how long a client token is remembered, milliseconds. 0 is not at all, null for ever.
     pub token_life_ms: Option<u64>,
@@ -48,6 +54,10 @@ pub struct Settings {
     pub unknown_id_code: String,
     /// Unknown: what becomes of a cache whose snapshot somebody deletes.
     pub snapshot_deleted: SnapshotDeleted,
+    /// Unknown: the code of a call that makes a data cache where there is one; null lets both exist.
+    pub taken_place_code: Option<String>,
+    /// Unknown: how the keys of `DataSource.Options` are written.
+    pub option_keys: OptionKeys,
     /// Unknown: how parameter names stand in the canonical query of signature V3.
     pub canonical_names: CanonicalNames,
     /// The spot market.
@@ -82,6 +92,20 @@ impl Default for Settings {
                 acr_instance_id: None,
                 transport: Transport::Https,
             }],
+            max_data_caches: 100,
+            loads: vec![LoadRule {
+                source_contains: "nonexistent".to_owned(),
+                times: None,
+                outcome: BuildOutcome::Fails {
+                    reason: "Failed".to_owned(),
+                    message: "404 Not Found".to_owned(),
+                },
+            }],
+            sources: vec![DataOrigin {
+                contains: "private".to_owned(),
+                access_token: Some(Digest::of("made-up-token")),
+                ..DataOrigin::default()
+            }],
             token_life_ms: None,
             token_mismatch_code: "IdempotentParameterMismatch".to_owned(),
             list_lag: Lag::default(),
@@ -89,6 +113,8 @@ impl Default for Settings {
             delete_unknown_fails: false,
             unknown_id_code: "InvalidParameter.NotFound".to_owned(),
             snapshot_deleted: SnapshotDeleted::TurnsFailed,
+            taken_place_code: Some("DataCache.PathExists".to_owned()),
+            option_keys: OptionKeys::LengthPrefixed,
             canonical_names: CanonicalNames::Raw,
             market: MarketSettings::default(),
         }
@@ -144,6 +170,35 @@ pub struct BuildRule {
     pub times: Option<u32>,
     /// What happens.
     pub outcome: BuildOutcome,
+}
+
+/// How the loading of certain data ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LoadRule {
+    /// Fits every source whose type or documented option contains this; the empty text fits all.
+    pub source_contains: String,
+    /// For so many builds; for all when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub times: Option<u32>,
+    /// What happens.
+    pub outcome: BuildOutcome,
+}
+
+/// A source of data.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct DataOrigin {
+    /// Fits every source whose type or documented option contains this.
+    pub contains: String,
+    /// The access token that it wants.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access_token: Option<Digest>,
+    /// Whether it is on the Internet, and the vSwitches have no NAT gateway: only an EIP reaches it.
+    pub needs_internet: bool,
+    /// Size of the data; more than the cache has fails the build.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gib: Option<i32>,
 }
 
 /// The end of a build.
@@ -211,6 +266,16 @@ pub enum SnapshotDeleted {
     TurnsFailed,
     /// It stays Ready, without SnapshotId.
     LosesId,
+}
+
+/// Keys of `DataSource.Options` on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OptionKeys {
+    /// `#<length>#<key>`: the only form that is documented.
+    LengthPrefixed,
+    /// As they are.
+    Plain,
 }
 
 /// Parameter names in the canonical query of signature V3.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::ApiError;
 use super::call::{Call, Change, Spec};
+use super::data_cache::{DataChange, DataSpec};
 use super::settings::Settings;
 
 /// Longest client token, ASCII characters (documented).
@@ -33,6 +34,14 @@ pub(super) fn call(call: &Call, settings: &Settings) -> Result<(), ApiError> {
                 return Err(ApiError::invalid("Limit", "at least 1"));
             }
             at_most("MatchImage", filter.match_images.len(), MAX_IMAGES)
+        }
+        Call::CreateDataCache { spec, .. } => create_data(spec, settings),
+        Call::UpdateDataCache { change, .. } => update_data(change),
+        Call::DescribeDataCaches(filter) => {
+            if filter.limit.is_some_and(|limit| !(1..=20).contains(&limit)) {
+                return Err(ApiError::invalid("Limit", "1 to 20"));
+            }
+            at_most("DataCacheId", filter.ids.len(), MAX_IMAGES)
         }
         Call::TagResources { ids, tags: given } => {
             if given.is_empty() {
@@ -74,6 +83,49 @@ fn update(change: &Change) -> Result<(), ApiError> {
     at_most("ImageRegistryCredential", change.credentials.as_ref().map_or(0, Vec::len), MAX_CREDENTIALS)?;
     elimination(change.elimination_strategy.as_deref())?;
     change.tags.as_ref().map_or(Ok(()), tags)
+}
+
+/// The bucket that the cloud keeps for itself.
+const RESERVED_BUCKET: &str = "eci-system";
+
+fn create_data(spec: &DataSpec, settings: &Settings) -> Result<(), ApiError> {
+    if settings.require_network {
+        if spec.v_switch_ids.is_empty() {
+            return Err(ApiError::missing("VSwitchId"));
+        }
+        if spec.security_group_id.is_none() {
+            return Err(ApiError::missing("SecurityGroupId"));
+        }
+    }
+    bucket(&spec.bucket)?;
+    if !spec.path.starts_with('/') || spec.path.len() < 2 {
+        return Err(ApiError::invalid("Path", "an absolute path"));
+    }
+    if spec.source.type_.is_empty() {
+        return Err(ApiError::missing("DataSource.Type"));
+    }
+    if spec.eip.is_some() && spec.eip_instance_id.is_some() {
+        return Err(ApiError::invalid("EipCreateParam", "EipInstanceId names one already"));
+    }
+    data_size(spec.size_gib)?;
+    spec.retention_days.map_or(Ok(()), retention)?;
+    at_most("VSwitchId", spec.v_switch_ids.len(), MAX_V_SWITCHES)?;
+    tags(&spec.tags)
+}
+
+fn update_data(change: &DataChange) -> Result<(), ApiError> {
+    change.bucket.as_deref().map_or(Ok(()), bucket)?;
+    change.size_gib.map_or(Ok(()), data_size)?;
+    change.retention_days.map_or(Ok(()), retention)?;
+    change.tags.as_ref().map_or(Ok(()), tags)
+}
+
+fn bucket(name: &str) -> Result<(), ApiError> {
+    if name == RESERVED_BUCKET { Err(ApiError::invalid("Bucket", "it is reserved")) } else { Ok(()) }
+}
+
+fn data_size(gib: i32) -> Result<(), ApiError> {
+    if (20..=32_768).contains(&gib) { Ok(()) } else { Err(ApiError::invalid("Size", "20 to 32768 GiB")) }
 }
 
 fn images(images: &[String]) -> Result<(), ApiError> {

@@ -4,6 +4,7 @@
 mod admin;
 mod cloud;
 mod common;
+mod data;
 mod http;
 mod market;
 mod properties;

@@ -158,7 +158,7 @@ proptest! {
         let mut living = BTreeSet::new();
         for entry in world.ledger() {
             match entry.effect {
-                Effect::Created { .. } => prop_assert!(living.insert(&entry.id)),
+                Effect::Created { .. } | Effect::CreatedData { .. } => prop_assert!(living.insert(&entry.id)),
                 Effect::Deleted { .. } => prop_assert!(living.remove(&entry.id)),
                 Effect::Updated => prop_assert!(living.contains(&entry.id)),
             }

@@ -289,7 +289,10 @@ fn quota_refuses_or_removes_the_least_recently_used_cache_that_may_go() {
     }
     assert_eq!(causes(&world), [Cause::Eliminated]);
     let usage = world.call(at(60), &Call::ListUsage).unwrap();
-    assert_eq!(usage, Reply::Usage { max_image_caches: 3, used_image_caches: 3 });
+    assert_eq!(
+        usage,
+        Reply::Usage { max_image_caches: 3, used_image_caches: 3, max_data_caches: 100, used_data_caches: 0 }
+    );
 }
 
 #[test]
