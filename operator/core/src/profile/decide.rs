@@ -12,7 +12,8 @@ use super::caches::{self, Caches, IMAGE_CACHE_GATE};
 use super::data_caches::{self, BUCKET_ANNOTATION, Choosing, DataCaches, Refusal};
 pub use super::decision::{Change, ContainerAt, Decision, Denial, Field, Tried, Warning, Winner};
 use super::nodes::VirtualNodes;
-use super::place::Place;
+use super::place::{self, Place};
+use super::rules::{self, Facts, Mode, RuleSettings};
 use super::unit::Unit;
 use super::{Labels, PROFILES_ANNOTATION, Profile, Profiles, Subject};
 
@@ -31,6 +32,10 @@ pub struct World {
     pub caches: Caches,
     /// Data caches.
     pub data_caches: DataCaches,
+    /// What is done about pods that virtual nodes cannot run.
+    pub rules: RuleSettings,
+    /// Region of the virtual nodes; no matter when not known.
+    pub region: Option<String>,
 }
 
 /// The namespace of a pod.
@@ -75,15 +80,18 @@ pub fn decide(
         ..Decision::default()
     };
     // Who opted out, has, of this too. A pod of the past has what it was made with.
-    let asks = moment == Moment::Creation
-        && data_caches::asked(pod).is_some()
-        && profiles.outside(&subject).is_none();
+    let now = moment == Moment::Creation && profiles.outside(&subject).is_none();
+    let asks = now && data_caches::asked(pod).is_some();
     if is_of_a_daemon_set(pod) {
         decision.denial = asks.then_some(Denial::DataCaches(Refusal::DaemonSet));
         return decision;
     }
     let (applied, more_labels) = closure(profiles, subject);
-    if applied.is_empty() && !asks {
+    let goes = || {
+        let mentions = pod.spec.as_ref().is_some_and(|spec| world.nodes.mentioned(spec));
+        mentions || place::by_label(pod, namespace)
+    };
+    if applied.is_empty() && !asks && !(now && goes()) {
         return decision;
     }
     Deciding { world, namespace, pod, moment, applied: &applied }.fill(&mut decision, more_labels);
@@ -169,6 +177,16 @@ impl Deciding<'_> {
         let mut ends_with = self.annotations().clone();
         ends_with.extend(added.iter().map(|(key, value)| (key.clone(), value.clone())));
         decision.findings = annotations::check(&ends_with);
+        if (placement.goes || placement.needs_virtual) && self.moment == Moment::Creation {
+            let region = self.world.region.as_deref();
+            let facts = Facts { spec, annotations: &ends_with, by_label: placement.by_label, region };
+            decision.rules = rules::pod(facts, &self.world.rules);
+            let denied: Vec<_> =
+                decision.rules.iter().filter(|finding| finding.mode == Mode::Deny).cloned().collect();
+            if !denied.is_empty() {
+                decision.deny(Denial::Rules(denied));
+            }
+        }
         decision.changes.extend(added.into_iter().map(|(key, value)| Change::Annotation(key, value)));
         self.mark(decision);
     }

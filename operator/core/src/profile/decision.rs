@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{NodeSelectorTerm, Toleration, Volume, VolumeMou
 
 use super::Mismatch;
 use super::data_caches::{Dropped, Refusal};
+use super::rules;
 use super::unit::Unit;
 
 /// Something about the pod that changes. Nothing that the pod has is taken away.
@@ -86,6 +87,9 @@ pub enum Denial {
         /// The profile that sets the gate.
         profile: String,
     },
+    /// Rules are set to deny.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Rules(Vec<rules::Finding>),
     /// It cannot have its data caches.
     #[error(transparent)]
     DataCaches(#[from] Refusal),
@@ -129,6 +133,8 @@ pub struct Decision {
     pub winners: BTreeMap<Field, Winner>,
     /// What will not work as it was meant, of the annotations that the pod ends up with.
     pub findings: Vec<Finding>,
+    /// What virtual nodes cannot do of the pod, if it may go there: what is denied is in `denial` too.
+    pub rules: Vec<rules::Finding>,
     /// What of the profiles the pod does not get.
     pub warnings: Vec<Warning>,
     /// Why the pod must be refused.

@@ -11,6 +11,7 @@ mod decision;
 pub mod nodes;
 pub mod patch;
 mod place;
+pub mod rules;
 mod selection;
 pub mod status;
 pub mod unit;
@@ -177,6 +178,21 @@ impl Profiles {
     pub fn matching<'a>(&'a self, of: Subject<'_>) -> impl Iterator<Item = &'a Profile> {
         let inside = self.outside(&of).is_none();
         self.ordered.iter().filter(move |profile| inside && profile.mismatch(&of, &self.given).is_none())
+    }
+
+    /// The profiles in mode Enforce that may apply to a pod which has these labels and perhaps others, in order.
+    pub(super) fn may_match<'a>(&'a self, of: Subject<'a>) -> impl Iterator<Item = &'a Profile> {
+        let inside = self.outside(&of).is_none();
+        let none = BTreeSet::new();
+        self.ordered.iter().filter(move |profile| {
+            let selector = &profile.spec.selector;
+            let in_namespace =
+                |namespace| selection::first_failed(namespace, of.namespace_labels, &none).is_none();
+            inside
+                && profile.spec.mode == ProfileMode::Enforce
+                && selector.namespace_selector.as_ref().is_none_or(in_namespace)
+                && selector.pod_selector.as_ref().is_none_or(|pod| selection::may_hold(pod, of.labels))
+        })
     }
 
     /// Why no profile at all applies, nor anything else that the operator does to pods.

@@ -6,6 +6,8 @@ use k8s_openapi::api::core::v1::{
     Node, NodeSelectorRequirement, NodeSelectorTerm, PodSpec, Taint, Toleration,
 };
 
+use super::data_caches;
+
 /// One kind of virtual node: a label that its nodes have and the taint that keeps other pods away.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct NodeKind {
@@ -74,22 +76,31 @@ impl VirtualNodes {
         })
     }
 
-    /// What a pod says of them itself.
+    /// What a pod says of them itself. A pod with data caches may have terms for virtual nodes from us, without a
+    /// toleration as long as the limits of its profile do not let it go there: these are not its own words.
     pub fn own_words(&self, spec: &PodSpec) -> OwnWords {
         let named = |term: &NodeSelectorTerm| {
             term.match_expressions.iter().flatten().any(|e| self.kinds.iter().any(|k| k.label.0 == e.key))
         };
+        let ours = || spec.volumes.iter().flatten().any(data_caches::is_ours);
         match self.own_words_but_terms(spec) {
-            OwnWords::None if required_terms(spec).iter().any(named) => OwnWords::Other,
+            OwnWords::None if required_terms(spec).iter().any(named) && !ours() => OwnWords::Other,
             words => words,
         }
     }
 
     /// The same, of which terms that ask for virtual nodes are no part.
-    pub(super) fn own_words_but_terms(&self, spec: &PodSpec) -> OwnWords {
-        if spec.node_name.as_ref().is_some_and(|name| !name.is_empty()) {
-            return OwnWords::Other;
-        }
+    fn own_words_but_terms(&self, spec: &PodSpec) -> OwnWords {
+        let bound = spec.node_name.as_ref().is_some_and(|name| !name.is_empty());
+        if bound { OwnWords::Other } else { self.unbound_words(spec) }
+    }
+
+    /// Whether a pod asks for virtual nodes or tolerates their taint, whatever node it may be bound to.
+    pub(super) fn mentioned(&self, spec: &PodSpec) -> bool {
+        self.requires(spec) || self.unbound_words(spec) == OwnWords::Other
+    }
+
+    fn unbound_words(&self, spec: &PodSpec) -> OwnWords {
         let terms = required_terms(spec);
         let excluded = |term: &NodeSelectorTerm| {
             self.kinds.iter().all(|kind| {
@@ -155,6 +166,21 @@ impl VirtualNodes {
                     .as_ref()
                     .is_none_or(|effect| effect.is_empty() || *effect == taint.effect)
         })
+    }
+
+    /// The kinds.
+    pub fn kinds(&self) -> &[NodeKind] {
+        &self.kinds
+    }
+
+    /// Whether a pod tolerates the taint of a kind, be it as one of all taints.
+    pub(super) fn tolerated(&self, spec: &PodSpec) -> bool {
+        let all = |toleration: &Toleration| {
+            toleration.key.as_ref().is_none_or(String::is_empty)
+                && toleration.operator.as_deref() == Some("Exists")
+                && toleration.effect.as_deref().is_none_or(|effect| matches!(effect, "" | "NoSchedule"))
+        };
+        spec.tolerations.iter().flatten().any(|toleration| all(toleration) || self.is_meant(toleration))
     }
 
     /// The required terms of a pod that is to run on virtual nodes only: each of its own, once for each kind.

@@ -31,6 +31,10 @@ pub(super) struct Choice {
     pub kept_away: Option<String>,
     /// Whether it must run on virtual nodes, for it mounts data caches. Set afterwards.
     pub needs_virtual: bool,
+    /// Whether somebody sends it to virtual nodes, now or later, or lets it go there.
+    pub goes: bool,
+    /// Whether the vendor's label sends it to virtual nodes.
+    pub by_label: bool,
     /// Whether somebody else brings it to its node: it is bound already, or the vendor's component takes it.
     pub out_of_hands: bool,
     tolerations: bool,
@@ -57,17 +61,28 @@ impl Choice {
     }
 }
 
+/// Whether the vendor's label of a pod or its namespace sends it to virtual nodes.
+pub(super) fn by_label(pod: &Pod, namespace: Namespace<'_>) -> bool {
+    let sends = |labels: &Labels| labels.get(VENDOR_LABEL).is_some_and(|value| value == "true");
+    pod.metadata.labels.as_ref().is_some_and(sends) || sends(namespace.labels)
+}
+
 impl Place<'_> {
     pub(super) fn choose(&self) -> Choice {
-        let vendors = |labels: Option<&Labels>| {
-            labels.and_then(|labels| labels.get(VENDOR_LABEL)).is_some_and(|value| value == "true")
-        };
-        let sent = vendors(self.pod.metadata.labels.as_ref()) || vendors(Some(self.namespace.labels));
+        let sent = by_label(self.pod, self.namespace);
         let bound = self.spec.node_name.as_ref().is_some_and(|name| !name.is_empty());
-        let own = self.own_words();
+        let own = self.nodes.own_words(self.spec);
         if sent || own == OwnWords::Other || self.asks() && own == OwnWords::None {
-            let winner = Some(Winner::Pod);
-            return Choice { winner, may_be_virtual: true, out_of_hands: sent || bound, ..Choice::default() };
+            // Bound pods may be bound to any node: kubelets show their static pods so.
+            let goes = sent || !bound || self.nodes.mentioned(self.spec);
+            return Choice {
+                winner: Some(Winner::Pod),
+                may_be_virtual: true,
+                goes,
+                by_label: sent,
+                out_of_hands: sent || bound,
+                ..Choice::default()
+            };
         }
         if own == OwnWords::Regular {
             let kept_away = Some("the pod's own node affinity".to_owned());
@@ -78,22 +93,14 @@ impl Place<'_> {
             // Nobody sends it there: what is said for virtual nodes can do no harm on others.
             return Choice { may_be_virtual: true, ..Choice::default() };
         };
-        Choice { winner: Some(Winner::Profile(profile.clone())), ..self.of_profile(&profile, placement) }
+        let choice = self.of_profile(&profile, placement);
+        let goes = choice.may_be_virtual || choice.deferred;
+        Choice { winner: Some(Winner::Profile(profile)), goes, ..choice }
     }
 
     /// Whether the pod asks for data caches, and by this for virtual nodes.
     fn asks(&self) -> bool {
         self.moment == Moment::Creation && data_caches::asked(self.pod).is_some()
-    }
-
-    /// What the pod itself says. A pod with data caches may have terms for virtual nodes from us, without a toleration
-    /// as long as its profile's limits do not let it go there: they are not its own words.
-    fn own_words(&self) -> OwnWords {
-        if self.spec.volumes.iter().flatten().any(data_caches::is_ours) {
-            self.nodes.own_words_but_terms(self.spec)
-        } else {
-            self.nodes.own_words(self.spec)
-        }
     }
 
     fn of_profile(&self, profile: &str, placement: &Placement) -> Choice {

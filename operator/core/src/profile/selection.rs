@@ -120,3 +120,11 @@ pub(super) fn first_failed(
         })
     })
 }
+
+/// Whether a selector may hold for labels of which only some are known.
+pub(super) fn may_hold(selector: &LabelSelection, known: &Labels) -> bool {
+    let mut judged = selector.clone();
+    judged.match_labels.retain(|key, _| known.contains_key(key));
+    judged.match_expressions.retain(|expression| known.contains_key(&expression.key));
+    first_failed(&judged, known, &BTreeSet::new()).is_none()
+}

@@ -3,5 +3,6 @@
 
 mod data_caches;
 mod properties;
+mod rules;
 mod scene;
 mod tables;
