@@ -131,6 +131,14 @@ pub(super) enum Said {
     Contended,
 }
 
+/// What a pod that waits for a budget depends on: as long as it stays as it is, the pod need not be judged anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Outlook {
+    has_room: bool,
+    closed: Closed,
+    lets_unready_go: bool,
+}
+
 /// The broker of one budget.
 #[derive(Clone, Debug)]
 pub(super) struct Broker {
@@ -254,6 +262,12 @@ impl Broker {
         } else {
             Closed::Busy
         }
+    }
+
+    /// What those see that wait for it.
+    pub(super) fn outlook(&self, now: Mono) -> Outlook {
+        let lets_unready_go = self.budget.lets_unready_go();
+        Outlook { has_room: self.room(now) > 0, closed: self.closed(), lets_unready_go }
     }
 
     fn holds_stale(&self) -> bool {

@@ -10,5 +10,6 @@ mod lint;
 mod notices;
 mod remarks;
 mod said;
+mod scale;
 mod scene;
 mod way;

@@ -85,7 +85,12 @@ impl World {
         let mono = Mono(Duration::from_millis(u64::try_from(self.now - self.began).unwrap()));
         let now = Now { wall: wall(self.now), mono };
         let Some(engine) = self.engine.as_mut() else { return };
+        // Who sleeps through a step would have done nothing in it.
+        let mut sleepless = engine.clone();
+        sleepless.rouse();
+        let all = sleepless.step(kept.clone(), now);
         let step = engine.step(kept, now);
+        assert_eq!(all, step, "a pod sleeps that has something to do");
         for effect in step.effects {
             match effect {
                 Effect::Report(report) => self.reports.push(report),

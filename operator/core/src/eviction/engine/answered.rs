@@ -54,6 +54,7 @@ impl Engine {
         self.tell_broker(attempt, &flight, &answer, at);
         let failures = self.cases.get(&flight.uid).map_or(0, |case| case.failures);
         let next = next(answer, &flight, failures);
+        self.wake(&flight.uid);
         let Some(case) = self.cases.get_mut(&flight.uid) else { return };
         let was_under_way = case.flight == Some(attempt);
         if was_under_way {
@@ -85,6 +86,8 @@ impl Engine {
 
     /// The server as a whole, and the permission in a namespace.
     fn tell_gates(&mut self, flight: &Flight, answer: &Answer, at: At) {
+        let place = (Arc::clone(&flight.namespace), flight.deletion);
+        let before = (self.server, self.server_why, self.forbidden.get(&place).copied());
         match answer {
             Answer::Overloaded(wait) => {
                 self.server.shut(at.mono, *wait, OVERLOAD_MOST);
@@ -97,15 +100,18 @@ impl Engine {
             Answer::Unknown => {}
             _ => self.server.open(),
         }
-        let place = (Arc::clone(&flight.namespace), flight.deletion);
         match answer {
             Answer::NotPermitted(_) => {
-                self.forbidden.entry(place).or_default().shut(at.mono, FORBIDDEN.0, FORBIDDEN.1);
+                self.forbidden.entry(place.clone()).or_default().shut(at.mono, FORBIDDEN.0, FORBIDDEN.1);
             }
             Answer::Overloaded(_) | Answer::NotSent | Answer::Unknown | Answer::ServerFailed(_) => {}
             _ => {
                 self.forbidden.remove(&place);
             }
+        }
+        // What holds back everybody concerns those who sleep as well.
+        if before != (self.server, self.server_why, self.forbidden.get(&place).copied()) {
+            self.rouse();
         }
     }
 
@@ -139,11 +145,6 @@ impl Engine {
         }
         self.brokers.values_mut().for_each(|broker| broker.expire(at.mono));
         self.hearsay.retain(|_, (_, _, since)| at.mono.since(*since) < EVENT_LIFE);
-        for case in self.cases.values_mut() {
-            if case.hold.as_ref().is_some_and(|hold| hold.until <= at.mono) {
-                case.hold = None;
-            }
-        }
         let cases = &self.cases;
         self.flights.retain(|_, flight| !flight.given_up || cases.contains_key(&flight.uid));
     }
@@ -156,7 +157,9 @@ impl Engine {
         if withdrawn.is_some() && leaving {
             return;
         }
-        let Some(case) = self.cases.remove(uid) else { return };
+        let namespace = Arc::clone(&known.pod.id.namespace);
+        let Some(case) = self.forget(uid, &namespace) else { return };
+        let Some(known) = self.pods.get(uid) else { return };
         let (told, by) = told(known, &case);
         let outcome = withdrawn.unwrap_or_else(|| outcome(known, &case));
         let lead = known.pod.bid_failed.then(|| ago(case.notice.given, at.wall));

@@ -14,6 +14,8 @@ use crate::time::{Mono, ago};
 
 /// Notices that come within this time after the last one of a batch belong to it.
 const BATCH_GAP: std::time::Duration = std::time::Duration::from_secs(1);
+/// Most workloads whose start times count for a batch.
+const BATCH_WORKLOADS: usize = 64;
 /// A batch is told after this time at the latest.
 const BATCH_LONGEST: std::time::Duration = std::time::Duration::from_secs(4);
 
@@ -82,6 +84,7 @@ impl Engine {
         if let Some(case) = self.cases.get_mut(&uid) {
             case.hold.take_if(|hold| hold.until_change);
         }
+        self.wake(&uid);
         if changed_labels {
             self.match_budgets(&uid);
         }
@@ -195,6 +198,7 @@ impl Engine {
         if let Some(case) = self.cases.get_mut(uid) {
             if case.notice != notice {
                 (case.notice, case.due) = (notice, due);
+                self.wake(uid);
             }
             return;
         }
@@ -217,8 +221,10 @@ impl Engine {
             since: (at.mono, at.wall),
             said: None,
             batch: None,
+            waits: None,
+            alarm: None,
         };
-        self.cases.insert(Arc::clone(uid), case);
+        self.open(uid, &pod.namespace, case);
         self.match_budgets(uid);
         self.join_batch(uid, due, at);
         self.report(Report::Noticed { pod, profile, notice });
@@ -247,7 +253,13 @@ impl Engine {
             saved: 0,
             left: due.saturating_sub(at.ms),
             forecast: None,
+            workloads: std::collections::BTreeSet::new(),
         });
+        if let Some(workload) = &known.pod.workload
+            && batch.workloads.len() < BATCH_WORKLOADS
+        {
+            batch.workloads.insert(workload.clone());
+        }
         batch.last = at.mono;
         batch.due = batch.due.min(due);
         batch.noticed += 1;
@@ -290,6 +302,7 @@ impl Engine {
             let stays = self.pods.get(uid).is_some_and(|known| known.pod.deletion.is_none());
             if stays && case.done.is_some_and(|done| done.mono < began) {
                 case.done = None;
+                self.awake.insert(Arc::clone(uid));
             }
         }
         if self.starts.len() > WORKLOAD_LIMIT / 2 {
@@ -323,13 +336,14 @@ impl Engine {
             }
         };
         if changed {
-            self.match_all(&id.namespace);
+            self.match_cases(&id);
         }
         if let Some(broker) = self.brokers.get(&id) {
             let allowed = usize::try_from(broker.budget.allowed).unwrap_or(0);
-            let of_this = |batch: &Batch| batch.forecast.is_none();
-            for (key, batch) in &mut self.batches {
-                if key.budget.as_ref() == Some(&id) && of_this(batch) {
+            let of =
+                |number| BatchKey { namespace: Arc::clone(&id.namespace), budget: Some(id.clone()), number };
+            for (_, batch) in self.batches.range_mut(of(0)..=of(u64::MAX)) {
+                if batch.forecast.is_none() {
                     batch.allowed = batch.allowed.max(allowed);
                 }
             }
@@ -338,7 +352,7 @@ impl Engine {
 
     fn budget_gone(&mut self, id: &BudgetRef) {
         if self.brokers.remove(id).is_some() {
-            self.match_all(&id.namespace);
+            self.match_cases(id);
         }
     }
 
@@ -353,12 +367,21 @@ impl Engine {
         self.budgets_synced = true;
     }
 
-    fn match_all(&mut self, namespace: &Arc<str>) {
-        let of_namespace =
-            |uid: &&Arc<str>| self.pods.get(*uid).is_some_and(|known| known.pod.id.namespace == *namespace);
-        let uids: Vec<Arc<str>> = self.cases.keys().filter(of_namespace).cloned().collect();
-        for uid in uids {
-            self.match_budgets(&uid);
+    /// Which pods with a notice a budget selects, after it came, changed its selector, or went.
+    fn match_cases(&mut self, id: &BudgetRef) {
+        let selector = self.brokers.get(id).map(|broker| &broker.budget.selector);
+        for (uid, case) in &mut self.cases {
+            let Some(known) = self.pods.get(uid) else { continue };
+            if known.pod.id.namespace != id.namespace {
+                continue;
+            }
+            let selected = selector.is_some_and(|selector| selector.matches(&known.pod.labels));
+            match case.budgets.binary_search(id) {
+                Ok(place) if !selected => drop(case.budgets.remove(place)),
+                Err(place) if selected => case.budgets.insert(place, id.clone()),
+                _ => continue,
+            }
+            self.awake.insert(Arc::clone(uid));
         }
     }
 
@@ -374,6 +397,7 @@ impl Engine {
             .filter(|(_, broker)| broker.budget.selector.matches(&pod.labels))
             .map(|(id, _)| id.clone())
             .collect();
+        self.awake.insert(Arc::clone(uid));
     }
 
     fn count_start(&mut self, uid: &Arc<str>) {

@@ -2,19 +2,20 @@
 
 mod answered;
 mod intake;
+mod rouse;
 mod schedule;
 mod speak;
 mod state;
 
 pub use schedule::{GATHER, URGENT};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use self::state::{Batch, BatchKey, Case, Flight, Known, Recent};
+use self::state::{Batch, BatchKey, Case, Flight, Known, Recent, Waiting};
 use super::budget::{Broker, Gate, PER_BUDGET};
 use super::forecast::Starts;
 use super::grace::{Millis, millis};
@@ -110,6 +111,14 @@ pub struct Engine {
     names: BTreeMap<(Arc<str>, Arc<str>), Arc<str>>,
     /// Pods with a notice that counts, by UID.
     cases: BTreeMap<Arc<str>, Case>,
+    /// Those of them that are judged at the next step; the others sleep, see `rouse`.
+    awake: BTreeSet<Arc<str>>,
+    /// Those whose standing is still to be told.
+    unsaid: BTreeSet<Arc<str>>,
+    waiting: BTreeMap<BudgetRef, Waiting>,
+    alarms: BTreeSet<(Mono, Arc<str>)>,
+    /// How many there are in each namespace.
+    population: BTreeMap<Arc<str>, usize>,
     brokers: BTreeMap<BudgetRef, Broker>,
     flights: BTreeMap<Attempt, Flight>,
     batches: BTreeMap<BatchKey, Batch>,
@@ -148,6 +157,11 @@ impl Engine {
             pods: BTreeMap::new(),
             names: BTreeMap::new(),
             cases: BTreeMap::new(),
+            awake: BTreeSet::new(),
+            unsaid: BTreeSet::new(),
+            waiting: BTreeMap::new(),
+            alarms: BTreeSet::new(),
+            population: BTreeMap::new(),
             brokers: BTreeMap::new(),
             flights: BTreeMap::new(),
             batches: BTreeMap::new(),

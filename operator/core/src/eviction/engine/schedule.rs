@@ -32,6 +32,8 @@ enum Verdict {
     Rest(Why, Option<BudgetRef>),
     /// Nothing before then.
     Later(Why, Option<BudgetRef>, Mono),
+    /// Nothing until that budget changes, which may have to be looked at before then.
+    Budget(Why, BudgetRef, Option<Mono>),
     /// An eviction, booked on that budget; without cost if there is none.
     Go(Option<BudgetRef>),
 }
@@ -89,7 +91,7 @@ impl Wake {
         self.0 = Some(self.0.map_or(when, |known| known.min(when)));
     }
 
-    fn maybe(&mut self, when: Option<Mono>) {
+    pub(super) fn maybe(&mut self, when: Option<Mono>) {
         if let Some(when) = when {
             self.at(when);
         }
@@ -107,16 +109,27 @@ impl Engine {
         let mut wake = Wake::default();
         self.bucket.fill(at.mono);
         let mut queues: BTreeMap<Arc<str>, Vec<Candidate>> = BTreeMap::new();
-        let mut standing: Vec<(Arc<str>, Why, Option<BudgetRef>)> = Vec::with_capacity(self.cases.len());
+        let mut standing: Vec<(Arc<str>, Why, Option<BudgetRef>)> = Vec::new();
         let mut at_deadline: BTreeSet<Arc<str>> = BTreeSet::new();
-        for (uid, case) in &self.cases {
-            let Some(known) = self.pods.get(uid) else { continue };
+        // Who could go and did not is judged again at the next step.
+        let mut stay: Vec<Arc<str>> = Vec::new();
+        self.rouse_due(at);
+        for uid in &std::mem::take(&mut self.awake) {
+            self.lift(uid);
+            let Some((case, known)) = self.cases.get_mut(uid).zip(self.pods.get(uid)) else { continue };
+            case.hold.take_if(|hold| hold.until <= at.mono);
+            let Some(case) = self.cases.get(uid) else { continue };
             let pod = &known.pod;
+            let (mut until, mut on) = (None, None);
             let (why, about) = match self.judge(pod, case, at) {
                 Verdict::Rest(why, about) => (why, about),
                 Verdict::Later(why, about, when) => {
-                    wake.at(when);
+                    until = Some(when);
                     (why, about)
+                }
+                Verdict::Budget(why, budget, when) => {
+                    (until, on) = (when, Some(budget.clone()));
+                    (why, Some(budget))
                 }
                 Verdict::Go(broker) => {
                     let rank = rank(pod, case.due, broker.is_none(), at.ms);
@@ -125,6 +138,7 @@ impl Engine {
                     let about = broker.clone().or_else(|| case.budgets.first().cloned());
                     let candidate = Candidate { rank, uid: Arc::clone(uid), broker, urgent };
                     queues.entry(Arc::clone(&pod.id.namespace)).or_default().push(candidate);
+                    stay.push(Arc::clone(uid));
                     (Why::WaitingForTurn, about)
                 }
             };
@@ -133,11 +147,14 @@ impl Engine {
                 if start <= at.ms {
                     at_deadline.insert(Arc::clone(uid));
                 } else {
-                    wake.at(mono(start));
+                    let start = mono(start);
+                    until = Some(until.map_or(start, |when| when.min(start)));
                 }
             }
             standing.push((Arc::clone(uid), why, about));
+            self.lay(uid, until, on, at);
         }
+        self.sleepers(at, &mut wake);
         self.evict(queues, at, &mut wake);
         self.delete(&at_deadline, at, &mut wake);
         for (uid, why, about) in standing {
@@ -152,14 +169,14 @@ impl Engine {
             };
             self.stand(&uid, why, about, at);
         }
+        self.awake.extend(stay.into_iter().chain(at_deadline));
         self.speak(at, &mut wake);
         let limit = self.settings.answer_limit;
         let sent = self.flights.values().filter(|flight| !flight.given_up).map(|flight| flight.sent).min();
         wake.maybe(sent.map(|sent| sent.plus(limit)));
-        let active: BTreeSet<&Arc<str>> =
-            self.cases.keys().filter_map(|uid| Some(&self.pods.get(uid)?.pod.id.namespace)).collect();
-        self.served.retain(|namespace, _| active.contains(namespace));
-        self.forbidden.retain(|(namespace, _), _| active.contains(namespace));
+        let active = &self.population;
+        self.served.retain(|namespace, _| active.contains_key(namespace));
+        self.forbidden.retain(|(namespace, _), _| active.contains_key(namespace));
         // Never in the past, or the shell would spin.
         wake.0.map(|when| when.max(at.mono.plus(Duration::from_millis(1))))
     }
@@ -217,7 +234,7 @@ impl Engine {
         }
         let gathered = case.noticed.plus(GATHER);
         if at.mono < gathered {
-            return Verdict::Later(Why::WaitingForTurn, Some(budget.clone()), gathered);
+            return Verdict::Budget(Why::WaitingForTurn, budget.clone(), Some(gathered));
         }
         if broker.room(at.mono) > 0 {
             return Verdict::Go(Some(budget.clone()));
@@ -232,10 +249,7 @@ impl Engine {
             Closed::Contended => Why::BudgetContended,
             Closed::Busy => Why::WaitingForTurn,
         };
-        match broker.wake(at.mono) {
-            Some(when) => Verdict::Later(why, Some(budget.clone()), when),
-            None => Verdict::Rest(why, Some(budget.clone())),
-        }
+        Verdict::Budget(why, budget.clone(), None)
     }
 
     /// What holds back all pods of a namespace, or all there are.

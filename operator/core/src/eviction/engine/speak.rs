@@ -7,9 +7,9 @@ use std::time::Duration;
 use super::super::budget::Broker;
 use super::super::forecast::{self, Forecast, Starts};
 use super::super::why::{self, NAMED_PODS, Why};
-use super::super::{BudgetRef, Report, Standing};
+use super::super::{BudgetRef, Owner, Report, Standing};
 use super::schedule::Wake;
-use super::state::BatchKey;
+use super::state::{Batch, BatchKey};
 use super::{At, Engine, SAY_AFTER};
 
 /// For each budget the sentence about its pods that are not ready, made once for many messages.
@@ -23,18 +23,20 @@ impl Engine {
             case.since = (at.mono, at.wall);
         }
         (case.why, case.about) = (why, about);
+        let said = case.said.as_ref().is_some_and(|(why, about)| *why == case.why && *about == case.about);
+        if said || matches!(case.why, Why::WaitingForTurn | Why::Evicting) {
+            self.unsaid.remove(uid);
+        } else {
+            self.unsaid.insert(Arc::clone(uid));
+        }
     }
 
     /// Reports what changed and lasted.
     pub(super) fn speak(&mut self, at: At, wake: &mut Wake) {
         let mut culprits = Culprits::new();
         let mut reports = Vec::new();
-        for (uid, case) in &self.cases {
-            let said =
-                case.said.as_ref().is_some_and(|(why, about)| *why == case.why && *about == case.about);
-            if said || matches!(case.why, Why::WaitingForTurn | Why::Evicting) {
-                continue;
-            }
+        for uid in &self.unsaid {
+            let Some(case) = self.cases.get(uid) else { continue };
             let ready = case.since.0.plus(SAY_AFTER);
             if case.why.is_blocked() && at.mono < ready {
                 wake.at(ready);
@@ -48,6 +50,7 @@ impl Engine {
             if let Some(case) = self.cases.get_mut(&uid) {
                 case.said = Some((case.why, case.about.clone()));
             }
+            self.unsaid.remove(&uid);
             self.report(Report::Standing(standing));
         }
         self.forecast(at, wake);
@@ -144,7 +147,7 @@ impl Engine {
             }
         }
         for key in ready {
-            let start = forecast::p90(self.starts_of(&key));
+            let start = self.batches.get(&key).and_then(|batch| forecast::p90(self.starts_of(&key, batch)));
             let Some(batch) = self.batches.get_mut(&key) else { continue };
             let left = Duration::from_millis(u64::try_from(batch.left).unwrap_or(0));
             let saved = match key.budget {
@@ -171,13 +174,8 @@ impl Engine {
     }
 
     /// The start times of the workloads that a batch is about.
-    fn starts_of(&self, key: &BatchKey) -> Vec<Duration> {
-        let of_batch = self.cases.iter().filter(|(_, case)| case.batch.as_ref() == Some(key));
-        let workloads: std::collections::BTreeSet<_> = of_batch
-            .filter_map(|(uid, _)| {
-                Some((Arc::clone(&key.namespace), self.pods.get(uid)?.pod.workload.clone()?))
-            })
-            .collect();
-        workloads.iter().filter_map(|workload| self.starts.get(workload)).flat_map(Starts::iter).collect()
+    fn starts_of(&self, key: &BatchKey, batch: &Batch) -> Vec<Duration> {
+        let of = |workload: &Owner| self.starts.get(&(Arc::clone(&key.namespace), workload.clone()));
+        batch.workloads.iter().filter_map(of).flat_map(Starts::iter).collect()
     }
 }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::super::budget::Outlook;
 use super::super::forecast::Forecast;
 use super::super::grace::Millis;
 use super::super::notice::{NotEligible, Notice};
 use super::super::why::Why;
-use super::super::{BudgetRef, Deletion, Expired, Pod};
+use super::super::{BudgetRef, Deletion, Expired, Owner, Pod};
 use crate::time::Mono;
 
 /// A pod that was seen.
@@ -112,6 +113,18 @@ pub(in super::super) struct Case {
     /// What was last said.
     pub(super) said: Option<(Why, Option<BudgetRef>)>,
     pub(super) batch: Option<BatchKey>,
+    /// The budget whose change it sleeps for.
+    pub(super) waits: Option<BudgetRef>,
+    /// When it wakes by itself.
+    pub(super) alarm: Option<Mono>,
+}
+
+/// The pods that sleep until a budget changes.
+#[derive(Clone, Debug)]
+pub(in super::super) struct Waiting {
+    /// The budget as they saw it; `None` when it was not there.
+    pub(super) seen: Option<Outlook>,
+    pub(super) pods: BTreeSet<Arc<str>>,
 }
 
 /// A request under way.
@@ -151,6 +164,8 @@ pub(in super::super) struct Batch {
     /// The time left when it began, in milliseconds.
     pub(super) left: Millis,
     pub(super) forecast: Option<Forecast>,
+    /// The workloads of its pods.
+    pub(super) workloads: BTreeSet<Owner>,
 }
 
 /// The last [`EVENT_LIMIT`](super::EVENT_LIMIT) UIDs of something.
