@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use eci_e2e::testbed::{ControlPlane, StartOptions};
 
 use crate::Kubectl;
-use crate::explain;
+use crate::{explain, migrate};
 
 /// The API server, and kubectl with the plugin.
 pub(crate) struct Cluster {
@@ -49,4 +49,5 @@ async fn commands_that_read_objects_say_what_they_are_like() {
     let established = ["wait", "crd", "--all", "--for=condition=Established", "--timeout=60s"];
     cluster.plane.kubectl(established).await.unwrap().ok().unwrap();
     explain::of_files_and_of_the_cluster(&cluster).await;
+    migrate::of_files_and_of_the_cluster(&cluster).await;
 }

@@ -10,6 +10,7 @@ mod advise;
 mod cluster;
 mod drill;
 mod explain;
+mod migrate;
 mod status;
 
 use std::collections::BTreeMap;

@@ -11,8 +11,10 @@ use crate::drill::plan::Choice;
 use crate::size::{Memory, Vcpu};
 
 mod explain;
+mod migrate;
 
 pub use explain::ExplainArgs;
+pub use migrate::{MigrateArgs, MigrateOutput};
 
 /// Elastic Container Instance on the command line.
 #[derive(Clone, Debug, Parser)]
@@ -34,6 +36,12 @@ pub enum Command {
     /// is judged as if it were created now, against the profiles of the cluster, or against those of --profiles without
     /// asking any cluster.
     Explain(ExplainArgs),
+    /// Writes manifests of ours for the vendor's objects, with a report of every field.
+    ///
+    /// Reads the ConfigMap eci-profile, Selectors (eci.aliyun.com v1 and v1beta1), ImageCaches (eci.alibabacloud.com v1)
+    /// and DataCaches (eci.aliyun.com v1alpha1) from files or the cluster. Nothing is applied: -o yaml prints what
+    /// kubectl apply takes. Fails, after it has printed everything, when a field is broken.
+    Migrate(MigrateArgs),
     /// Spot instances: prices and advice.
     #[command(subcommand)]
     Spot(SpotCommand),

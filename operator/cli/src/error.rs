@@ -51,6 +51,12 @@ pub enum Error {
     /// The API server would refuse what profiles make of a pod.
     #[error("what profiles make of this pod cannot be applied to it: {0}")]
     Patch(String),
+    /// The result has been written, and is not all that was wanted.
+    #[error("{0}")]
+    Incomplete(String),
+    /// The result has no YAML form.
+    #[error("cannot write the result as YAML: {0}")]
+    Yaml(String),
     /// A kind that the cluster has not.
     #[error("the cluster does not know {0}; install the chart eci-operator-crds")]
     NotInstalled(&'static str),

@@ -11,6 +11,7 @@ mod error;
 mod explain;
 mod kubernetes;
 mod manifest;
+mod migrate;
 mod size;
 mod spot;
 mod status;
@@ -27,17 +28,24 @@ use args::{Args, Command, SpotCommand};
 /// Name of the program, and so of the plugin: kubectl finds `eci` by it.
 const PROGRAM: &str = "kubectl-eci";
 
-/// Carries out a command and writes its result.
+/// Carries out a command and writes its result. Some commands fail after that, by what they found.
 pub async fn run(args: Args, out: &mut impl Write) -> Result<(), Error> {
+    let mut result = Ok(());
     let text = match args.command {
         Command::Spot(SpotCommand::Advise(args)) => spot::advise(&args).await?,
         Command::Status(args) => status::status(&args).await?,
         Command::Explain(args) => explain::explain(&args).await?,
+        Command::Migrate(args) => {
+            let (text, outcome) = migrate::migrate(&args).await?;
+            result = outcome;
+            text
+        }
         Command::Drill(args) => drill::drill(&args).await?,
         Command::Completion { shell } => completion(shell),
     };
     out.write_all(text.as_bytes())?;
-    Ok(out.flush()?)
+    out.flush()?;
+    result
 }
 
 /// The script that completes commands in a shell.
