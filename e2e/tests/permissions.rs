@@ -200,7 +200,11 @@ async fn reclaim(stack: &Stack) -> Result<()> {
     all_nodes.create(&PostParams::default(), &nodes::virtual_node("virtual")).await?;
     let profile = json!({
         "apiVersion": "eci-operator.io/v1alpha1", "kind": "EciProfile", "metadata": { "name": "spot" },
-        "spec": { "selector": { "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": WHERE } } } },
+        "spec": {
+            "selector": { "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": WHERE } } },
+            // Pods on virtual nodes get a deletion cost.
+            "placement": { "policy": "Fair", "scaleIn": "VirtualNodesFirst" },
+        },
     });
     stack.plane().kubectl_stdin(["apply", "-f", "-"], &profile.to_string()).await?.ok()?;
     let workload = Workload::new(WHERE, "spot", 1).with_grace(1);

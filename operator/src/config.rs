@@ -13,6 +13,7 @@ use eci_aliyun::ram;
 use eci_core::eviction;
 use eci_core::image_cache::Defaults;
 use eci_core::lease;
+use eci_core::profile::nodes::{NodeKind, VirtualNodes};
 use jiff::SignedDuration;
 
 use crate::cluster;
@@ -48,6 +49,9 @@ pub enum Part {
     /// Eviction of spot pods.
     #[value(name = "eviction")]
     Eviction,
+    /// Placement of pods after they were created.
+    #[value(name = "placement")]
+    Placement,
 }
 
 /// The configuration of the operator.
@@ -124,6 +128,14 @@ pub struct Config {
         value_parser = label
     )]
     pub virtual_node_labels: Vec<(String, String)>,
+    /// Taints (NoSchedule) of virtual nodes, as key=value, separated by commas: one for each of --virtual-node-labels.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "virtual-kubelet.io/provider=alibabacloud,k8s.aliyun.com/vnode=true",
+        value_parser = label
+    )]
+    pub virtual_node_taints: Vec<(String, String)>,
     /// How long a spot instance lives after its notice, 10s to 1h. The vendor says about 3 minutes.
     #[arg(long, value_parser = duration, default_value = "180s")]
     pub spot_notice: Duration,
@@ -228,6 +240,14 @@ impl Config {
         Defaults { v_switch_ids: self.vswitch_ids.clone(), security_group_id: self.security_group_id.clone() }
     }
 
+    /// Where virtual nodes are.
+    pub fn virtual_nodes(&self) -> VirtualNodes {
+        let kinds = self.virtual_node_labels.iter().zip(&self.virtual_node_taints);
+        VirtualNodes::new(
+            kinds.map(|(label, taint)| NodeKind { label: label.clone(), taint: taint.clone() }).collect(),
+        )
+    }
+
     /// Whether the part runs.
     pub fn runs(&self, part: Part) -> bool {
         self.controllers.contains(&part)
@@ -279,6 +299,12 @@ impl Config {
         }
         if !(SHORTEST_NOTICE..=LONGEST_NOTICE).contains(&self.spot_notice) {
             return Err(format!("--spot-notice {:?}: use 10s to 1h", self.spot_notice));
+        }
+        let (labels, taints) = (self.virtual_node_labels.len(), self.virtual_node_taints.len());
+        if labels != taints {
+            return Err(format!(
+                "--virtual-node-taints: there are {taints} for {labels} --virtual-node-labels; give one for each"
+            ));
         }
         // As long as another process may believe that it leads, and a call of its after that.
         let lasts = self.lease_duration();
@@ -352,6 +378,7 @@ mod tests {
         assert_eq!((config.workers, config.listen_address.port()), (16, 8080));
         assert_eq!(config.cloud_writes_per_second.get(), 2);
         assert_eq!(config.virtual_node_labels[1], ("k8s.aliyun.com/vnode".into(), "true".into()));
+        assert_eq!(config.virtual_nodes(), VirtualNodes::default());
         assert_eq!(config.eviction(), eviction::Settings::default());
         assert!(config.namespaces.is_empty() && config.defaults() == Defaults::default());
     }
@@ -376,6 +403,8 @@ mod tests {
             (&["--request-timeout=0s"], "--request-timeout"),
             (&["--resolve-window=14s"], "--resolve-window"),
             (&["--resolve-window=44s", "--request-timeout=20s"], "--resolve-window"),
+            (&["--virtual-node-labels=a=b"], "--virtual-node-taints"),
+            (&["--virtual-node-taints=a=b"], "--virtual-node-taints"),
             (&["--spot-notice=9s"], "--spot-notice"),
             (&["--spot-notice=61m"], "--spot-notice"),
             (&["--poll-interval=1s"], "--poll-interval"),

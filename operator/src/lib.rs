@@ -24,6 +24,7 @@ pub mod nudge;
 pub mod observe;
 pub mod patch;
 mod peers;
+pub mod placement;
 pub mod report;
 pub mod run;
 pub mod shutdown;

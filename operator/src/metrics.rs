@@ -21,6 +21,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use crate::eviction::EvictionMetrics;
 use crate::kind::Key;
 use crate::lease::Leadership;
+use crate::placement::PlacementMetrics;
 use board::Board;
 use cloud::{Asked, Sources};
 
@@ -64,6 +65,7 @@ pub struct Metrics {
     calls: Family<CallLabels, Counter>,
     call_seconds: Family<ActionLabels, Histogram, fn() -> Histogram>,
     eviction: EvictionMetrics,
+    placement: PlacementMetrics,
 }
 
 fn seconds() -> Histogram {
@@ -120,6 +122,7 @@ impl Metrics {
             call_seconds.clone(),
         );
         let eviction = EvictionMetrics::register(&mut registry);
+        let placement = PlacementMetrics::register(&mut registry);
         Self {
             registry,
             reconciles,
@@ -131,12 +134,18 @@ impl Metrics {
             calls,
             call_seconds,
             eviction,
+            placement,
         }
     }
 
     /// Those of evictions.
     pub fn eviction(&self) -> EvictionMetrics {
         self.eviction.clone()
+    }
+
+    /// Those of placement.
+    pub fn placement(&self) -> PlacementMetrics {
+        self.placement.clone()
     }
 
     /// Counts a reconcile.

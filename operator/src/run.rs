@@ -29,6 +29,7 @@ use crate::metered::{CallLimits, Metered};
 use crate::metrics::Metrics;
 use crate::nudge::Nudges;
 use crate::observe::{Intervals, Observer, Sighting};
+use crate::placement;
 use crate::report::Reporter;
 use crate::sweep::Sweep;
 
@@ -131,6 +132,20 @@ pub async fn run(config: Config, signal: impl Future<Output = ()>) -> Result<(),
         let done = eviction::start(evictions, &stopped, &mut tasks);
         let missing = "pods, PodDisruptionBudgets and nodes have not been read from the API server";
         steps.push(Step { done, missing });
+    }
+    if config.runs(Part::Placement) {
+        let placing = placement::Process {
+            client: client.clone(),
+            clock,
+            leadership: leadership.clone(),
+            metrics: metrics.placement(),
+            pod: pod.clone(),
+            own_namespace: namespace.clone(),
+            namespaces: config.namespaces.clone(),
+            nodes: config.virtual_nodes(),
+            dry_run: config.dry_run,
+        };
+        placement::start(placing, &stopped, &mut tasks);
     }
     let process = Process {
         client,

@@ -76,16 +76,32 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [""]
   resources: [namespaces]
   verbs: [get]
+{{- else if include "eci-operator.runs" (list . "placement") }}
+# Pods may start from them.
+- apiGroups: [eci-operator.io]
+  resources: [imagecaches]
+  verbs: [list, watch]
 {{- end }}
 {{- if not .Values.dryRun }}
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
 {{- end }}
+{{- if include "eci-operator.looksAtPods" . }}
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, watch]
+{{- end }}
+{{- if and (include "eci-operator.runs" (list . "placement")) (not .Values.dryRun) }}
+# Tolerations, annotations and the operator's own scheduling gates.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [patch]
+{{- end }}
 {{- if include "eci-operator.runs" (list . "eviction") }}
 # Notices, and who stands in the way of an eviction.
 - apiGroups: [""]
-  resources: [pods, events]
+  resources: [events]
   verbs: [list, watch]
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
@@ -112,4 +128,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- define "eci-operator.runs" -}}
 {{- $root := index . 0 }}
 {{- if or (not $root.Values.controllers) (has (index . 1) $root.Values.controllers) }}true{{ end }}
+{{- end }}
+
+{{/* Not empty when a part runs that looks at pods and at the profiles that select them. */}}
+{{- define "eci-operator.looksAtPods" -}}
+{{- if or (include "eci-operator.runs" (list . "eviction")) (include "eci-operator.runs" (list . "placement")) }}true{{ end }}
 {{- end }}

@@ -11,6 +11,7 @@ pub mod eviction;
 pub mod image_cache;
 pub mod lease;
 pub mod pace;
+pub mod placement;
 pub mod profile;
 pub mod pull_secret;
 pub mod spot;

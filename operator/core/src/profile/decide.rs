@@ -132,6 +132,11 @@ fn closure<'a>(profiles: &'a Profiles, subject: Subject<'_>) -> (Vec<&'a Profile
     }
 }
 
+/// The profiles in mode Enforce that apply to a pod, in order, with those that apply by labels which others add.
+pub fn applied<'a>(profiles: &'a Profiles, subject: Subject<'_>) -> Vec<&'a Profile> {
+    closure(profiles, subject).0
+}
+
 struct Deciding<'a> {
     world: &'a World,
     namespace: Namespace<'a>,

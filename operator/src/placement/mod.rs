@@ -1,0 +1,72 @@
+//! Placement of pods after they were created: the shell around `eci_core::placement`.
+//!
+//! ```text
+//! watch ──▶ view ──▶ conduct ──▶ spill, gate ──▶ act ──▶ API server
+//!             ▲                         └──▶ tell, metrics
+//!             └──────── what was written ◀───┘
+//! ```
+//!
+//! Only the process that leads does this, and it begins to watch when it begins to lead: what it decides on is newer than
+//! anything that the process before can have done. Nothing is remembered outside of the API server.
+
+mod act;
+mod conduct;
+mod metrics;
+mod pod;
+mod tell;
+mod view;
+mod watch;
+
+use eci_core::profile::nodes::VirtualNodes;
+use kube::Client;
+use tokio::sync::watch as signal;
+use tokio::task::JoinSet;
+
+use self::conduct::{Conductor, Parts};
+pub use self::metrics::PlacementMetrics;
+use self::tell::Teller;
+use self::view::View;
+use crate::clock::Clock;
+use crate::lease::Leadership;
+
+/// What placement needs of the process.
+pub struct Process {
+    /// The client.
+    pub client: Client,
+    /// The clocks.
+    pub clock: Clock,
+    /// Whether this process may act.
+    pub leadership: Leadership,
+    /// Metrics.
+    pub metrics: PlacementMetrics,
+    /// The name of the pod, when it is known.
+    pub pod: Option<String>,
+    /// The namespace of the operator.
+    pub own_namespace: String,
+    /// Namespaces to work in; all when empty.
+    pub namespaces: Vec<String>,
+    /// Where virtual nodes are.
+    pub nodes: VirtualNodes,
+    /// Whether writes are only logged.
+    pub dry_run: bool,
+}
+
+/// Starts the tasks.
+pub fn start(process: Process, stopped: &signal::Receiver<bool>, tasks: &mut JoinSet<&'static str>) {
+    let Process { client, clock, leadership, metrics, pod, own_namespace, namespaces, nodes, dry_run } =
+        process;
+    let namespaces: Vec<Option<String>> =
+        if namespaces.is_empty() { vec![None] } else { namespaces.into_iter().map(Some).collect() };
+    let (teller, telling) = Teller::new(client.clone(), pod.as_deref(), metrics.clone());
+    let view = View::new(nodes, &own_namespace, namespaces.len());
+    let conductor = Conductor::new(Parts { client, teller, clock, leadership, metrics, dry_run }, view);
+    let stop = stopped.clone();
+    tasks.spawn(async move {
+        conductor.run(&namespaces, stop).await;
+        "placement"
+    });
+    tasks.spawn(async move {
+        telling.await;
+        "events of placement"
+    });
+}
