@@ -20,6 +20,8 @@ pub enum ConditionType {
     Updating,
     /// `spec.suspend` is set: nothing but deletion is reconciled.
     Paused,
+    /// The object is being deleted, and is not, because pods would start from its resource; the message says which.
+    DeletionBlocked,
     /// EciProfile: the spec is valid.
     Accepted,
     /// EciProfile: admission knows this generation.
@@ -41,6 +43,7 @@ impl ConditionType {
             Self::Stalled => "Stalled",
             Self::Updating => "Updating",
             Self::Paused => "Paused",
+            Self::DeletionBlocked => "DeletionBlocked",
             Self::Accepted => "Accepted",
             Self::Programmed => "Programmed",
             Self::Conflicted => "Conflicted",
@@ -114,6 +117,13 @@ reasons! {
         Deleting,
         /// The object is being deleted and the cloud resource is kept (`deletionPolicy: Retain`).
         Releasing,
+        /// The object is being deleted, and pods would start from its cloud resource: the message names the pod
+        /// templates, CronJobs, pending pods and profiles. Delete or change them, or set the annotation
+        /// eci-operator.io/force-delete=true.
+        InUse,
+        /// The object is being deleted, and the operator may not look whether pods would start from its cloud resource;
+        /// the message names the missing RBAC rule.
+        UsersUnknown,
         /// `spec.suspend` is set.
         Suspended,
         /// The spec is not valid; the message names the field.
@@ -135,7 +145,8 @@ reasons! {
         PermissionDenied,
         /// The operator's clock differs from the cloud's.
         ClockSkew,
-        /// The account's quota is used up.
+        /// The account's quota is used up. Objects wait for room in the order of their age; the message says how many
+        /// are before this one.
         QuotaExceeded,
         /// The zone has no stock for the instance that builds the resource.
         NoStock,
@@ -267,6 +278,7 @@ pub fn set(current: &[Condition], wanted: &[Wanted], generation: i64, now: Times
         ConditionType::Stalled,
         ConditionType::Updating,
         ConditionType::Paused,
+        ConditionType::DeletionBlocked,
     ];
     let mut result: Vec<Condition> = Vec::with_capacity(wanted.len());
     for want in wanted {

@@ -26,3 +26,7 @@ pub const FINALIZER: &str = "eci-operator.io/cloud-resource";
 
 /// Annotation that asks for a new try: any change of its value starts the count of failed builds again.
 pub const REQUESTED_AT: &str = "eci-operator.io/requested-at";
+
+/// Annotation of an object that owns a cloud resource: with the value `true` the resource is deleted with its object even
+/// while pods would start from it.
+pub const FORCE_DELETE: &str = "eci-operator.io/force-delete";

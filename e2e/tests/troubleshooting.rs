@@ -84,7 +84,8 @@ fn every_row_names_a_reason_that_exists_and_a_test_that_checks_its_words_and_its
             continue;
         };
         assert!(reasons.contains(reason.as_str()), "{fault}: there is no reason {reason}");
-        assert!(["Reconciling", "Stalled"].contains(&condition.as_str()), "{fault}: {condition}");
+        let conditions = ["Reconciling", "Stalled", "DeletionBlocked"];
+        assert!(conditions.contains(&condition.as_str()), "{fault}: {condition}");
         let body = body(&source, test).unwrap_or_else(|| panic!("{fault}: {file} has no {test}"));
         assert!(body.contains(reason.as_str()), "{fault}: {test} does not wait for {reason}");
         // A test of one kind of fault says which it is.

@@ -71,6 +71,9 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
         if let (Effect::Delete { id, why: DeleteReason::Superseded }, Outcome::Done) = (effect, &outcome) {
             self.reporter.superseded(&copy.object, id).await;
         }
+        if let (Effect::Delete { .. }, Outcome::Done) = (effect, &outcome) {
+            self.room.freed();
+        }
         let conflict = matches!(outcome, Outcome::Conflict);
         let gone = matches!(effect, Effect::RemoveFinalizer) && copy.object.finalizers().is_empty();
         entry.memory.fold(effect, outcome, &self.settings.limits, self.clock.now());

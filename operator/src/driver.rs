@@ -15,6 +15,7 @@ use eci_core::cloud_resource::{
     Record, plan, queued,
 };
 use eci_core::image_cache::Defaults;
+use eci_core::quota::Place;
 use eci_core::time::Mono;
 use eci_core::{audit, pace};
 use jiff::Timestamp;
@@ -32,6 +33,8 @@ use crate::metrics::Metrics;
 use crate::observe::Observer;
 use crate::peers::Registry;
 use crate::report::{InWords, Reporter};
+use crate::room::RoomKeeper;
+use crate::users::UserSurvey;
 
 /// Most passes of one reconcile. A creation takes about eight.
 pub const PASS_LIMIT: u32 = 16;
@@ -242,6 +245,8 @@ pub struct Driver<K: Managed, C> {
     creates: Semaphore,
     changes: Semaphore,
     pub(crate) peers: Registry<K>,
+    users: UserSurvey,
+    pub(crate) room: RoomKeeper,
 }
 
 impl<K: Managed, C: Cloud> Driver<K, C> {
@@ -255,6 +260,7 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
         clock: Clock,
         settings: Settings,
     ) -> Self {
+        let users = UserSurvey::new(objects.client(), None);
         Self {
             cloud,
             objects,
@@ -269,6 +275,8 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
             creates: Semaphore::new(CALLS_AT_ONCE),
             changes: Semaphore::new(CALLS_AT_ONCE),
             peers: Registry::new(None),
+            users,
+            room: RoomKeeper::default(),
         }
     }
 
@@ -281,7 +289,8 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
     /// The same driver for objects of these namespaces, each with a watch of its own; `None` is all of them, with one.
     #[must_use]
     pub fn with_namespaces(self, namespaces: Option<BTreeSet<String>>) -> Self {
-        Self { peers: Registry::new(namespaces), ..self }
+        let users = self.users.within(namespaces.clone());
+        Self { peers: Registry::new(namespaces), users, ..self }
     }
 
     /// The same driver, which acts only while this process leads.
@@ -355,6 +364,7 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
 
     async fn passes(&self, mut copy: ObjectCopy<K>, entry: &mut Entry<K>) -> Result<Verdict, Failure> {
         let (mut secrets, mut privileged, mut peers) = (None, None, None);
+        let (mut users, mut room) = (None, None);
         // Kept until the end: from the record of a create call to its answer.
         let mut turns = Turns::default();
         let mut rehearsal = Rehearsal::default();
@@ -379,6 +389,8 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
                 secrets: secrets.clone(),
                 privileged: privileged.clone(),
                 peers: peers.clone(),
+                users: users.clone(),
+                room,
                 region: &self.settings.region,
                 lease_left,
             };
@@ -424,6 +436,18 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
                         return Ok(Verdict::AwaitsTurn);
                     }
                 }
+                Next::Read(Read::Users) => {
+                    let marks = K::marks(&copy.object, &record);
+                    users = Some(self.users.of(&marks, self.clock).await?);
+                }
+                Next::Read(Read::Room) => {
+                    let place = Place { created: object.created, uid: entry.uid.clone() };
+                    let spare = || self.observer.count(K::gives_way);
+                    room = self.room.ask::<K, C>(&self.cloud, &place, spare, self.clock).await;
+                    if room.is_none() {
+                        return Ok(Verdict::AwaitsTurn);
+                    }
+                }
                 Next::Read(Read::List(since)) => {
                     if self.observer.await_list(&copy.key, &entry.uid, *since) {
                         return Ok(Verdict::AwaitsList);
@@ -434,7 +458,7 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
                 Next::Do(_) if self.settings.dry_run => {}
                 Next::Do(effect) => {
                     // The next pass may ask for the secrets of another request, and others go on meanwhile.
-                    (secrets, peers) = (None, None);
+                    (secrets, peers, users) = (None, None, None);
                     let view = newest_view(&plan, list.as_ref(), entry.look.as_ref());
                     if !self.apply(effect, view.as_ref(), &mut copy, entry).await? {
                         return Ok(Verdict::Gone);

@@ -1,21 +1,22 @@
 //! `ImageCache`: wiring only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use eci_api::condition::Wanted;
 use eci_api::image_cache::{ImageCache, ImageCacheRequest, ImageCacheStatus};
 use eci_core::cloud::{
     ClientToken, Cloud, CloudError, CloudId, CreateImageCache, ImageCacheView, Page, PageToken,
-    RegistryCredential,
+    RegistryCredential, Usage,
 };
-use eci_core::cloud_resource::{Create, Desired, Peer, Record};
+use eci_core::cloud_resource::{Create, Desired, Mark, Peer, Record, marks_of_image_cache};
 use eci_core::image_cache::{self, Defaults, ImageCacheKind};
 use eci_core::pull_secret::{self, PullSecret, PullSecretError};
+use eci_core::quota::Quota;
 use eci_core::sweeper::Orphan;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use crate::kind::Managed;
+use crate::kind::{Key, Managed};
 use crate::sweep::WayOut;
 
 impl Managed for ImageCacheKind {
@@ -37,6 +38,21 @@ impl Managed for ImageCacheKind {
 
     fn conditions(status: &ImageCacheStatus) -> &[Condition] {
         &status.conditions
+    }
+
+    fn marks(object: &ImageCache, record: &Record<ImageCacheRequest>) -> BTreeSet<Mark> {
+        let Key { namespace, name } = Key::of(object);
+        let owned = record.current.iter().chain(&record.successor).map(|owned| &owned.id);
+        marks_of_image_cache(&namespace, &name, owned.chain(&record.retiring))
+    }
+
+    fn quota(usage: &Usage) -> Option<Quota> {
+        let (limit, used) = usage.max_image_caches.zip(usage.used_image_caches)?;
+        Some(Quota { limit, used })
+    }
+
+    fn gives_way(view: &ImageCacheView) -> bool {
+        view.elimination_strategy.as_deref() == Some("LRU")
     }
 
     fn record(status: Option<&ImageCacheStatus>) -> Record<ImageCacheRequest> {

@@ -1,14 +1,15 @@
 //! What the generic driver has to know of a kind: its Kubernetes type, its decisions, its calls to the cloud.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Debug};
 use std::future::Future;
 
 use eci_api::condition::Wanted;
-use eci_core::cloud::{ClientToken, Cloud, CloudError, CloudId, Page, PageToken};
-use eci_core::cloud_resource::{Create, Desired, Kind, Peer, Record};
+use eci_core::cloud::{ClientToken, Cloud, CloudError, CloudId, Page, PageToken, Usage};
+use eci_core::cloud_resource::{Create, Desired, Kind, Mark, Peer, Record};
 use eci_core::image_cache::Defaults;
 use eci_core::pull_secret::{PullSecret, PullSecretError};
+use eci_core::quota::Quota;
 use eci_core::sweeper::Orphan;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -42,6 +43,12 @@ pub trait Managed: Kind<View: PartialEq, Request: Serialize> + Send + Sync {
     fn status_of(object: &Self::Object) -> Option<&Self::Status>;
     /// The conditions of a status.
     fn conditions(status: &Self::Status) -> &[Condition];
+    /// What pods name when they would start from the object's resource.
+    fn marks(object: &Self::Object, record: &Record<Self::Request>) -> BTreeSet<Mark>;
+    /// The quota that resources of the kind count against; `None` when the cloud does not say.
+    fn quota(usage: &Usage) -> Option<Quota>;
+    /// Whether the cloud would remove the resource by itself when the quota is used up.
+    fn gives_way(view: &Self::View) -> bool;
     /// The record that a status holds.
     fn record(status: Option<&Self::Status>) -> Record<Self::Request>;
     /// The status to write; see the core's function of the kind.

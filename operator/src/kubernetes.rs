@@ -118,6 +118,11 @@ impl Objects {
         Self { client }
     }
 
+    /// The client of all calls.
+    pub(crate) fn client(&self) -> Client {
+        self.client.clone()
+    }
+
     fn api<K: Managed>(&self, key: &Key) -> Api<K::Object> {
         Api::namespaced(self.client.clone(), &key.namespace)
     }

@@ -149,6 +149,11 @@ impl<K: Managed> Observer<K> {
         })
     }
 
+    /// How many resources of the newest complete list are so.
+    pub(crate) fn count(&self, is_so: impl Fn(&K::View) -> bool) -> usize {
+        self.sighting.borrow().snapshot.as_ref().map_or(0, |snapshot| snapshot.count(is_so))
+    }
+
     /// The newest complete list, reduced to what concerns `owner`, and the error of the newest try.
     pub fn look(&self, owner: &Owner) -> (Option<List<K>>, Option<Arc<CloudError>>) {
         let Sighting { snapshot, error, suspect, .. } = self.sighting.borrow().clone();

@@ -29,8 +29,13 @@ const CALM: [Reason; 9] = [
 ];
 
 /// Conditions that say more than `Ready` when they are there, the most telling first.
-const TELLING: [ConditionType; 4] =
-    [ConditionType::Stalled, ConditionType::Reconciling, ConditionType::Updating, ConditionType::Paused];
+const TELLING: [ConditionType; 5] = [
+    ConditionType::DeletionBlocked,
+    ConditionType::Stalled,
+    ConditionType::Reconciling,
+    ConditionType::Updating,
+    ConditionType::Paused,
+];
 
 /// Where an object stands, in one line: what a transition is a change of. Messages may change without one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,6 +166,8 @@ impl<R> fmt::Display for InWords<'_, R> {
             Next::Read(Read::Secrets(names)) => write!(f, "read the secrets {}", names.join(", ")),
             Next::Read(Read::Namespace) => f.write_str("read the namespace's labels"),
             Next::Read(Read::Peers) => f.write_str("look at the other objects"),
+            Next::Read(Read::Users) => f.write_str("look who would start pods from it"),
+            Next::Read(Read::Room) => f.write_str("ask whether the account has room"),
             Next::Read(Read::List(since)) => write!(f, "await a list begun after {:?}", since.0),
             Next::Read(Read::Resource(id)) => write!(f, "look up {id}"),
             Next::Do(effect) => match effect {

@@ -84,6 +84,11 @@ impl<K: Managed> Snapshot<K> {
         self.items.get(id)
     }
 
+    /// How many of its resources are so.
+    pub(crate) fn count(&self, is_so: impl Fn(&K::View) -> bool) -> usize {
+        self.items.values().filter(|view| is_so(view)).count()
+    }
+
     /// How many resources it shows.
     pub fn len(&self) -> usize {
         self.items.len()

@@ -25,7 +25,7 @@ pub(crate) async fn rows() -> Result<()> {
     usable(&caches, "newcomer", json!({})).await?;
     ended(&stack, &id(&evictable), Cause::Eliminated).await?;
     caches.create("late", spec("late", json!({}))).await?;
-    told(&caches, "late", "QuotaExceeded", Needs::Patience, &["Raise the quota", "QuotaExceeded"]).await?;
+    told(&caches, "late", "QuotaExceeded", Needs::Patience, &["Raise the quota"]).await?;
     stack.cloud().settings(json!({ "maxImageCaches": 500 })).await?;
 
     for (name, code, reason, needs, advice) in [

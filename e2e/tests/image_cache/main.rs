@@ -7,6 +7,7 @@ mod adopt;
 mod crash;
 mod faults;
 mod gitops;
+mod in_use;
 mod life;
 mod told;
 

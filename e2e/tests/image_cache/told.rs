@@ -6,6 +6,7 @@ use eci_sim::faults::{Fault, Seen};
 use futures::future::try_join_all;
 use serde_json::json;
 
+use crate::in_use::usable;
 use crate::{SOON, WINDOW};
 
 #[tokio::test]
@@ -72,5 +73,32 @@ async fn a_secret_that_may_not_be_read_names_the_missing_rule_and_heals() -> Res
     }
     set(json!(rules)).await?;
     caches.says("web", "True", "Available", WINDOW).await?;
-    Ok(())
+    users_unknown(&stack).await
+}
+
+/// Who may not look whether a cache is in use does not delete it, and says which rule is missing.
+async fn users_unknown(stack: &Stack) -> Result<()> {
+    let caches = stack.namespace("unknown").await?;
+    usable(&caches, "web").await?;
+    let plane = stack.plane();
+    let role = plane.kubectl(["get", "clusterrole", "eci-operator", "-o", "json"]).await?.ok()?;
+    let role: serde_json::Value = serde_json::from_str(&role)?;
+    let rules = role["rules"].as_array().context("rules")?;
+    let without: Vec<_> = rules.iter().filter(|r| !r["resources"].to_string().contains("cronjobs")).collect();
+    ensure!(without.len() + 1 == rules.len(), "one rule is about cronjobs");
+    let set = async |rules: serde_json::Value| {
+        let patch = json!({ "rules": rules }).to_string();
+        plane.kubectl(["patch", "clusterrole", "eci-operator", "--type=merge", "-p", &patch]).await?.ok()
+    };
+    set(json!(without)).await?;
+    caches.delete("web").await?;
+    let told = caches.until("web", "the deletion waits", SOON, |cache| {
+        condition(cache, "DeletionBlocked") == Some(("True".into(), "UsersUnknown".into()))
+    });
+    let sentence = message(&told.await?, "DeletionBlocked")?;
+    for word in ["verb list on", "jobs.batch", "eci-operator.io/force-delete=true"] {
+        ensure!(sentence.contains(word), "{word:?} is not in {sentence:?}");
+    }
+    set(json!(rules)).await?;
+    caches.is_gone("web", WINDOW).await
 }

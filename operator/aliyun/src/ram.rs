@@ -14,18 +14,20 @@ pub enum Feature {
     /// The tags that say whose a cache is. A group of its own, since the vendor does not document on which
     /// resources these two actions are judged.
     Tags,
+    /// What room the account has, asked before something is created. Without it creates go out all the same.
+    Quota,
 }
 
 impl Feature {
     /// Every feature, in the order of the policy.
-    pub const ALL: [Self; 3] = [Self::ImageCaches, Self::DataCaches, Self::Tags];
+    pub const ALL: [Self; 4] = [Self::ImageCaches, Self::DataCaches, Self::Tags, Self::Quota];
 
     /// The resources of its actions in a region, in all accounts: the policy belongs to one anyway.
     fn resource(self, region: &str) -> String {
         match self {
             Self::ImageCaches => format!("acs:eci:{region}:*:imagecache/*"),
             Self::DataCaches => format!("acs:eci:{region}:*:datacache/*"),
-            Self::Tags => format!("acs:eci:{region}:*:*"),
+            Self::Tags | Self::Quota => format!("acs:eci:{region}:*:*"),
         }
     }
 }
@@ -43,7 +45,8 @@ impl Action {
             | Self::UpdateDataCache
             | Self::DeleteDataCache => Some(Feature::DataCaches),
             Self::TagResources | Self::UntagResources => Some(Feature::Tags),
-            Self::ListUsage | Self::DescribeSpotPriceHistory | Self::DescribeSpotAdvice => None,
+            Self::ListUsage => Some(Feature::Quota),
+            Self::DescribeSpotPriceHistory | Self::DescribeSpotAdvice => None,
         }
     }
 }

@@ -9,7 +9,7 @@ use eci_api::image_cache::{
 };
 use eci_api::image_reference::ImageReference;
 use eci_api::quantity::CacheSize;
-use eci_api::{REQUESTED_AT, image_cache};
+use eci_api::{FORCE_DELETE, REQUESTED_AT, image_cache};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
@@ -204,6 +204,7 @@ pub fn desired(object: &ImageCache, defaults: &Defaults) -> Desired<ImageCacheRe
         suspend: object.spec.suspend.unwrap_or(false),
         adopt: object.spec.adopt.as_ref().and_then(|a| CloudId::parse(&a.image_cache_id).ok()),
         privileged: spec_acts_as_a_role(object).then_some("spec.acrInstances with a role ARN"),
+        force_delete: annotations.and_then(|a| a.get(FORCE_DELETE)).is_some_and(|value| value == "true"),
         requested_at: annotations.and_then(|a| a.get(REQUESTED_AT)).map(|v| v.chars().take(128).collect()),
     }
 }

@@ -14,6 +14,7 @@ pub mod pace;
 pub mod placement;
 pub mod profile;
 pub mod pull_secret;
+pub mod quota;
 pub mod spot;
 pub mod sweeper;
 pub mod time;

@@ -14,6 +14,7 @@ use eci_core::cloud_resource::{
     Create, Effect, Limits, List, Next, Object, Observed, Outcome, Owner, Peers, Plan, Problem, Read, plan,
 };
 use eci_core::pull_secret::PullSecret;
+use eci_core::quota::Room;
 use eci_core::time::{Mono, Now};
 use eci_operator::driver::newest_view;
 use eci_operator::kind::Managed;
@@ -111,6 +112,8 @@ impl World {
                 secrets: secrets.clone(),
                 privileged: Some(Ok(self.privileged)),
                 peers: Some(self.peers()),
+                users: Some(Ok(Vec::new())),
+                room: Some(Room::Unknown),
                 region: &self.region,
                 lease_left: None,
             };
@@ -121,7 +124,9 @@ impl World {
                 .map_err(anyhow::Error::msg)?;
             let view = newest_view(&planned, list.as_ref(), entry.look.as_ref());
             match &planned.next {
-                Next::Read(Read::Namespace | Read::Peers) => bail!("it was given what it asks for"),
+                Next::Read(Read::Namespace | Read::Peers | Read::Users | Read::Room) => {
+                    bail!("it was given what it asks for")
+                }
                 Next::Read(Read::Object) => live = true,
                 Next::Read(Read::Secrets(names)) => {
                     let recorded = record.operation.as_ref().map(|operation| &operation.request);

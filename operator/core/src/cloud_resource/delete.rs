@@ -26,6 +26,9 @@ impl<K: Kind> Pass<'_, K> {
         if self.seen.list.is_none_or(|l| l.begun < since) {
             return self.await_list(since);
         }
+        if let Some(plan) = self.in_use() {
+            return plan;
+        }
         let retain = self.desired.deletion_policy == DeletionPolicy::Retain;
         // What was not confirmed as this object's own is never deleted.
         let unconfirmed = self.record.adopting.clone().or_else(|| self.to_adopt());

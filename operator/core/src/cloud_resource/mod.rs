@@ -9,7 +9,7 @@
 //! `docs/adr/0001-exactly-once.md`; the model in `tests/model/` runs this very code.
 //!
 //! Reading order: this file, `plan.rs` (a pass), `steady.rs` (a resource and its spec), `resolve.rs` (an operation whose
-//! outcome is not known), `sight.rs` (what can be believed), `remove.rs` and `delete.rs` (the end), `adopt.rs` (what exists is taken over), `memory.rs` (what a
+//! outcome is not known), `sight.rs` (what can be believed), `remove.rs` and `delete.rs` (the end), `users.rs` (who would start pods from it), `adopt.rs` (what exists is taken over), `memory.rs` (what a
 //! process knows beyond the status), `speak.rs` (reasons and conditions).
 
 mod adopt;
@@ -22,6 +22,7 @@ mod resolve;
 mod sight;
 mod speak;
 mod steady;
+mod users;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -32,6 +33,7 @@ use eci_api::image_cache::{DeletionPolicy, SecretVersion};
 use jiff::Timestamp;
 
 use crate::cloud::{ClientToken, CloudError, CloudId};
+use crate::quota::Room;
 use crate::time::Mono;
 
 pub use adopt::{PRIVILEGED, Peer, Peers};
@@ -39,6 +41,9 @@ pub use identity::Owner;
 pub use memory::{Memory, Outcome};
 pub use plan::{plan, queued};
 pub use speak::{Class, explain};
+pub use users::{
+    MOUNTS, Mark, User, marks_of_data_cache, marks_of_image_cache, marks_of_pod, marks_of_profile,
+};
 
 /// What is particular to a kind.
 pub trait Kind: 'static {
@@ -281,6 +286,10 @@ pub struct Observed<'a, K: Kind> {
     pub privileged: Option<Result<bool, Problem>>,
     /// The other objects, when [`Read::Peers`] asked for them.
     pub peers: Option<Peers>,
+    /// Who would start pods from the resource, when [`Read::Users`] asked for it.
+    pub users: Option<Result<Vec<User>, Problem>>,
+    /// Whether the account has room for one more resource, when [`Read::Room`] asked for it.
+    pub room: Option<Room>,
     /// The operator's region.
     pub region: &'a str,
     /// How long the lease still lasts; `None` without leader election.
@@ -328,6 +337,8 @@ pub struct Desired<R> {
     pub suspend: bool,
     /// The annotation `requested-at`.
     pub requested_at: Option<String>,
+    /// The annotation `force-delete`: the resource goes with its object, whoever uses it.
+    pub force_delete: bool,
     /// An existing resource to take over.
     pub adopt: Option<CloudId>,
     /// The field of the spec that only builds of privileged namespaces may use, when the request uses it.
@@ -402,6 +413,10 @@ pub enum Read {
     Namespace,
     /// The other objects of the kind. Nobody else may begin an adoption before this reconcile is over.
     Peers,
+    /// Who would start pods from the resource.
+    Users,
+    /// Whether the account has room for one more resource. A positive answer is for this object alone.
+    Room,
     /// A complete list begun at this instant or later.
     List(Mono),
     /// One resource by ID.

@@ -127,6 +127,8 @@ pub(super) enum Progress {
     Rolling,
     /// Suspended.
     Paused,
+    /// It is being deleted, and somebody uses it.
+    Blocked,
 }
 
 impl Situation {
@@ -159,6 +161,7 @@ impl Situation {
                 all.extend([also(ConditionType::Reconciling), also(ConditionType::Updating)]);
             }
             Progress::Paused => all.push(also(ConditionType::Paused)),
+            Progress::Blocked => all.push(also(ConditionType::DeletionBlocked)),
         }
         all
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use eci_api::condition::Reason;
+use eci_api::image_cache::SecretVersion;
 use jiff::SignedDuration;
 
 use super::plan::{Decision, LONGEST_RETRY_AFTER, Pass};
@@ -14,6 +15,7 @@ use super::{
 };
 use crate::cloud::CloudId;
 use crate::pace;
+use crate::quota::{self, Room};
 use crate::time::{ago, until};
 
 /// How soon a secret is read again while something waits for it (it is not watched by default).
@@ -368,7 +370,8 @@ impl<K: Kind> Pass<'_, K> {
                 return self.stalled_by(&problem, usable);
             }
         };
-        if let Some(refusal) = self.record.refusal.clone() {
+        // A row that was never sent waits for room, not for its turn.
+        if let Some(refusal) = self.record.refusal.clone().filter(|refusal| refusal.count > 0) {
             let changed = refusal.generation != self.seen.object.generation || refusal.secrets != secrets;
             let (class, wait) = self.patience(&refusal);
             let asked =
@@ -381,6 +384,9 @@ impl<K: Kind> Pass<'_, K> {
                 let progress = if stalled { Progress::Stalled } else { progress };
                 return self.rest(&Situation::new(usable, refusal.reason, progress, refusal.message));
             }
+        }
+        if let Some(plan) = self.wait_for_room(&progress, usable, &secrets) {
+            return plan;
         }
         let attempt = self.record.last_attempt.saturating_add(1);
         self.record.last_attempt = attempt;
@@ -400,6 +406,45 @@ impl<K: Kind> Pass<'_, K> {
         self.write()
     }
 
+    /// Waits while the account is full, unless a person asks for a try.
+    fn wait_for_room(
+        &mut self,
+        progress: &Progress,
+        usable: bool,
+        secrets: &[SecretVersion],
+    ) -> Option<Decision<K>> {
+        let (limit, used, before) = match self.seen.room {
+            _ if self.asked_again() => return None,
+            None => return Some(self.read(Read::Room)),
+            Some(Room::Unknown | Room::Free) => return None,
+            Some(Room::Full { limit, used, before }) => (limit, used, before),
+        };
+        let message = format!(
+            "The account has {used} of at most {limit} {}s, and none of this cluster's may be removed to make room; {}. Raise the quota or delete {}s that nobody uses.",
+            K::NOUN,
+            quota::told(before),
+            K::NOUN
+        );
+        let reason = Reason::QuotaExceeded;
+        let generation = self.seen.object.generation;
+        let before = self.record.refusal.take().filter(|r| r.reason == reason && r.generation == generation);
+        let first = before.as_ref().map_or(self.now.wall, |r| r.first);
+        self.record.refusal = Some(Refusal {
+            reason,
+            message: message.clone(),
+            count: before.as_ref().map_or(0, |r| r.count),
+            first,
+            last: before.as_ref().map_or(self.now.wall, |r| r.last),
+            not_before: before.and_then(|r| r.not_before),
+            generation,
+            secrets: secrets.to_vec(),
+        });
+        self.wake_in(quota::ROOM_RECHECK);
+        let stalled = ago(first, self.now.wall) >= SLOW_STALLS_AFTER;
+        let progress = if stalled { Progress::Stalled } else { progress.clone() };
+        Some(self.rest(&Situation::new(usable, reason, progress, message)))
+    }
+
     pub(super) fn patience(&self, refusal: &Refusal) -> (Class, Duration) {
         let (class, meaning) = speak::class_of(refusal.reason);
         let count = u32::try_from(refusal.count).unwrap_or(1);
@@ -411,7 +456,7 @@ impl<K: Kind> Pass<'_, K> {
     pub(super) fn secrets_of(
         &mut self,
         request: &K::Request,
-    ) -> Result<Vec<eci_api::image_cache::SecretVersion>, Result<Box<Decision<K>>, Problem>> {
+    ) -> Result<Vec<SecretVersion>, Result<Box<Decision<K>>, Problem>> {
         let names = K::secrets(request);
         if names.is_empty() {
             return Ok(Vec::new());

@@ -13,6 +13,7 @@ use eci_core::cloud_resource::{
     Desired, Effect, Limits, List, Memory, Next, Object, Observed, Outcome, Owner, Peer, Peers, Phase, Read,
     Record, plan,
 };
+use eci_core::quota::Room;
 use eci_core::time::{Mono, Now};
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -288,6 +289,7 @@ impl World {
                 deletion_policy: stored.policy,
                 suspend: false,
                 requested_at: None,
+                force_delete: false,
                 adopt: Some(self.target.clone()),
                 privileged: None,
             };
@@ -299,6 +301,8 @@ impl World {
                 secrets: Some(Ok(Vec::new())),
                 privileged: Some(Ok(true)),
                 peers: peers.clone(),
+                users: Some(Ok(Vec::new())),
+                room: Some(Room::Unknown),
                 region: "r",
                 lease_left: None,
             };

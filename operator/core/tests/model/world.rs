@@ -9,6 +9,7 @@ use eci_core::cloud_resource::{
     Create, Desired, Effect, Kind, Limits, List, Memory, Next, Object, Observed, Outcome, Owner, Peers,
     Phase, Plan, Read, Record, plan,
 };
+use eci_core::quota::Room;
 use eci_core::time::{Mono, Now};
 use jiff::Timestamp;
 
@@ -326,6 +327,7 @@ impl World {
             deletion_policy: DeletionPolicy::Delete,
             suspend: copy.suspend,
             requested_at: copy.requested_at.clone(),
+            force_delete: false,
             adopt: None,
             privileged: None,
         };
@@ -338,6 +340,8 @@ impl World {
             // There is no other object.
             peers: Some(Peers::default()),
             secrets: process.secrets.clone().map(Ok),
+            users: Some(Ok(Vec::new())),
+            room: Some(Room::Unknown),
             region: "r",
             lease_left: None,
         };
@@ -353,7 +357,9 @@ impl World {
 
     fn read(&mut self, p: usize, read: Read, fault: Fault) {
         match read {
-            Read::Namespace | Read::Peers => unreachable!("nothing is adopted, and there are no others"),
+            Read::Namespace | Read::Peers | Read::Users | Read::Room => {
+                unreachable!("nothing is adopted, and there are no others")
+            }
             Read::Object => self.get(p),
             Read::Secrets(_) => self.processes[p].secrets = Some(self.secret_version()),
             Read::List(_) => self.poll(p),

@@ -67,6 +67,8 @@ pub fn step(next: &Next<ImageCacheRequest>) -> String {
         Next::Read(Read::Secrets(names)) => format!("read secrets {}", names.join(",")),
         Next::Read(Read::Namespace) => "read the namespace".into(),
         Next::Read(Read::Peers) => "look at the others".into(),
+        Next::Read(Read::Users) => "look who uses it".into(),
+        Next::Read(Read::Room) => "ask for room".into(),
         Next::Read(Read::List(_)) => "list".into(),
         Next::Read(Read::Resource(id)) => format!("look at {id}"),
         Next::Do(effect) => match effect {

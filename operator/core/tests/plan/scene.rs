@@ -10,9 +10,10 @@ use eci_core::audit;
 use eci_core::cloud::{CloudError, CloudId, ImageCacheView, Meaning};
 use eci_core::cloud_resource::{
     Create, Desired, Effect, Limits, List, Memory, Next, Object, Observed, Outcome, Owner, Peers, Plan,
-    Problem, Read, Record, plan,
+    Problem, Read, Record, User, plan,
 };
 use eci_core::image_cache::{self, ImageCacheKind};
+use eci_core::quota::Room;
 use eci_core::time::{Mono, Now};
 use jiff::{SignedDuration, Timestamp};
 
@@ -46,11 +47,19 @@ pub struct Scene {
     pub privileged: bool,
     /// The other objects.
     pub peers: Peers,
+    /// Who would start pods from the resource.
+    pub users: Result<Vec<User>, Problem>,
+    /// Whether the account has room.
+    pub room: Room,
+    /// Whether the two are known without being asked for.
+    pub quiet: bool,
     /// The last plan.
     pub last: Plan<ImageCacheRequest>,
     read: Option<Result<Vec<SecretVersion>, Problem>>,
     labels_read: bool,
     peers_read: bool,
+    users_read: bool,
+    room_read: bool,
     looks: BTreeMap<CloudId, (Mono, ImageCacheView)>,
     /// How many resources create calls have made.
     pub made: usize,
@@ -117,6 +126,7 @@ impl Scene {
                 deletion_policy: DeletionPolicy::Delete,
                 suspend: false,
                 requested_at: None,
+                force_delete: false,
                 adopt: None,
                 privileged: None,
             },
@@ -142,6 +152,11 @@ impl Scene {
             },
             privileged: true,
             peers: Peers::default(),
+            users: Ok(Vec::new()),
+            room: Room::Unknown,
+            quiet: true,
+            users_read: true,
+            room_read: true,
             read: None,
             labels_read: false,
             peers_read: false,
@@ -248,6 +263,8 @@ impl Scene {
             secrets: self.read.clone(),
             privileged: self.labels_read.then_some(Ok(self.privileged)),
             peers: self.peers_read.then(|| self.peers.clone()),
+            users: self.users_read.then(|| self.users.clone()),
+            room: self.room_read.then_some(self.room),
             region: self.region,
             lease_left: self.lease_left,
         };
@@ -275,6 +292,7 @@ impl Scene {
         self.object.live = false;
         self.labels_read = false;
         (self.read, self.peers_read) = (None, false);
+        (self.users_read, self.room_read) = (self.quiet, self.quiet);
         self.go_on()
     }
 
@@ -309,6 +327,8 @@ impl Scene {
             Read::Object => self.object.live = true,
             Read::Namespace => self.labels_read = true,
             Read::Peers => self.peers_read = true,
+            Read::Users => self.users_read = true,
+            Read::Room => self.room_read = true,
             Read::Secrets(_) => self.read = Some(self.secrets.clone()),
             Read::List(since) => {
                 assert!(since <= self.now.mono, "a list that is begun in the future");
