@@ -1,26 +1,39 @@
 //! Notices that are wrong, late, forged or about somebody else.
 
 use anyhow::{Result, ensure};
+use eci_api::eci_profile::EciProfileStatus;
 use eci_e2e::eventually::eventually;
 use eci_e2e::testbed::nodes::COMPLETE_AFTER;
 use eci_e2e::vendor::{Behaviour, Notice, PodRef};
-use eci_e2e::workload::{OUR_RELEASE, Workload};
+use eci_e2e::workload::{OUR_RELEASE, Workload, is_ready};
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{Event, Pod};
+use k8s_openapi::api::apps::v1::{DaemonSet, StatefulSet};
+use k8s_openapi::api::core::v1::{Event, Node, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{DeleteParams, PostParams};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::json;
 
-use crate::{PATIENCE, Scene, namespace, pod_is, quiet, told};
+use crate::{PATIENCE, Scene, make_profile, namespace, pod_is, quiet, says, told};
 
-/// Writes an event as the vendor does, but as these say.
+/// Writes a notice as the vendor does, but as these say.
 async fn notice(client: &Client, pod: &PodRef, component: &str, time: Timestamp) -> Result<()> {
+    let said = ("SpotToBeReleased", "Spot ECI will be released in 3 minutes");
+    vendor_event(client, pod, component, time, said).await
+}
+
+async fn vendor_event(
+    client: &Client,
+    pod: &PodRef,
+    component: &str,
+    time: Timestamp,
+    (reason, message): (&str, &str),
+) -> Result<()> {
     let event = json!({
         "metadata": { "generateName": "forged-", "namespace": pod.namespace },
         "type": "Warning",
-        "reason": "SpotToBeReleased",
-        "message": "Spot ECI will be released in 3 minutes",
+        "reason": reason,
+        "message": message,
         "involvedObject": {
             "apiVersion": "v1", "kind": "Pod", "namespace": pod.namespace, "name": pod.name, "uid": pod.uid,
         },
@@ -137,5 +150,60 @@ async fn a_pod_that_is_made_anew_under_its_name_is_not_evicted_for_the_old_one()
     let mut after = Scene::around(stack, Behaviour::QUIET, "again", &last).await?;
     none_but_the_last(&mut after, "again", &new).await?;
     ensure!(scene.requests("again")?.iter().filter(|request| request.code == 201).count() == 3);
+    Ok(())
+}
+
+#[tokio::test]
+async fn static_pods_and_those_of_daemon_sets_are_told_of_and_left_alone() -> Result<()> {
+    let stack = quiet().await;
+    let client = namespace(stack, "bound").await?;
+    let pods: Api<Pod> = Api::namespaced(client.clone(), "bound");
+    let node = Api::<Node>::all(client.clone()).get("virtual").await?;
+    let mut fixed = Workload::new("bound", "fixed", 1).bare_pod("fixed", Some("virtual"))?;
+    fixed.metadata.owner_references = Some(vec![OwnerReference {
+        api_version: "v1".to_owned(),
+        kind: "Node".to_owned(),
+        name: node.name_any(),
+        uid: node.uid().unwrap_or_default(),
+        controller: Some(true),
+        ..OwnerReference::default()
+    }]);
+    pods.create(&PostParams::default(), &fixed).await?;
+    let fixed = pod_is(&client, ("bound", "fixed"), is_ready).await?;
+
+    let agent = Workload::new("bound", "agent", 1);
+    let template = agent.deployment()?.spec.map(|spec| spec.template);
+    let set = json!({
+        "metadata": { "name": "agent" },
+        "spec": { "selector": { "matchLabels": { "app": "agent" } }, "template": template },
+    });
+    let sets: Api<DaemonSet> = Api::namespaced(client.clone(), "bound");
+    sets.create(&PostParams::default(), &serde_json::from_value(set)?).await?;
+    let agent = agent.ready(&client, PATIENCE).await?.remove(0);
+
+    let others = [PodRef::of(&fixed), PodRef::of(&agent)];
+    let last = Workload::new("bound", "last", 1).with_grace(1).deploy(&client, PATIENCE).await?;
+    let mut scene = Scene::around(stack, Behaviour::QUIET, "bound", &last).await?;
+    scene.vendor.announce(&others, Notice::Both).await?;
+    told(&client, &others[0], "StaticPod").await?;
+    told(&client, &others[1], "DaemonSetPod").await?;
+    none_but_the_last(&mut scene, "bound", &others).await
+}
+
+#[tokio::test]
+async fn a_regular_instance_for_want_of_a_spot_instance_is_counted_once() -> Result<()> {
+    let stack = quiet().await;
+    let client = namespace(stack, "degraded").await?;
+    make_profile(&client, "degraded", "degraded", json!({ "strategy": "SpotAsPriceGo" })).await?;
+    let pods = Workload::new("degraded", "degraded", 1).deploy(&client, PATIENCE).await?;
+    let pod = PodRef::of(&pods[0]);
+    let now: Timestamp = pods[0].metadata.creation_timestamp.as_ref().map(|time| time.0).unwrap();
+    let said = ("SpotDegraded", "No spot instance, a regular one was made");
+    // Somebody else's counts for nothing.
+    vendor_event(&client, &pod, "somebody", now, said).await?;
+    vendor_event(&client, &pod, "kubelet", now, said).await?;
+    let counted = |status: &EciProfileStatus| status.counts.as_ref().is_some_and(|c| c.degraded_pods > 0);
+    let status = says(&client, "degraded", "one pod is degraded", counted).await?;
+    ensure!(status.counts.as_ref().is_some_and(|counts| counts.degraded_pods == 1), "{status:?}");
     Ok(())
 }

@@ -2,7 +2,8 @@
 //!
 //! A storm moves thousands of pods within seconds. An event for each change of each pod would cost more requests than
 //! the evictions themselves, and would say the same of all of them. So remarks wait a moment for others with the same
-//! reason and budget: up to [`SINGLY`] are told about each pod, more as one about the budget, with the names of some.
+//! reason and budget: up to [`SINGLY`] concerns are told about each pod, more as one about the budget, with the names of
+//! some; what went well is told together from two on.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -17,7 +18,7 @@ use super::why;
 use super::{BudgetRef, Ended, PodRef, Standing};
 use crate::time::Mono;
 
-/// As many pods with the same reason are told one by one.
+/// As many pods with the same cause for concern are told one by one.
 pub const SINGLY: usize = 3;
 /// As many pods are named in a remark about more.
 pub const NAMED: usize = 10;
@@ -28,7 +29,7 @@ pub const CONCERNS_EVERY: Duration = Duration::from_secs(5);
 /// The same for what goes well, which nobody waits for.
 pub const GATHER_SUCCESSES: Duration = Duration::from_secs(1);
 /// As [`CONCERNS_EVERY`].
-pub const SUCCESSES_EVERY: Duration = Duration::from_secs(30);
+pub const SUCCESSES_EVERY: Duration = Duration::from_mins(1);
 /// Most groups that gather; remarks beyond are told one by one.
 pub const GROUP_LIMIT: usize = 4_096;
 
@@ -127,7 +128,7 @@ pub enum Said {
     Many {
         /// The first of them.
         first: Remark,
-        /// How many there are, more than [`SINGLY`].
+        /// How many there are.
         pods: usize,
         /// The sentence about all of them.
         sentence: String,
@@ -171,7 +172,8 @@ impl Group {
 
     fn say(self) -> Vec<Said> {
         let Self { pods, first, mut names, deadline, .. } = self;
-        if pods <= SINGLY {
+        let concerns = first.first().is_some_and(|remark| remark.warning);
+        if pods <= if concerns { SINGLY } else { 1 } {
             return first.into_iter().map(Said::One).collect();
         }
         let Some(first) = first.into_iter().next() else { return Vec::new() };

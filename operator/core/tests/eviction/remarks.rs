@@ -55,6 +55,15 @@ fn a_few_are_told_one_by_one_and_more_together_with_the_names_of_some() {
         assert_eq!(chorus.wake(), Some(at(GATHER_CONCERNS)));
         assert_eq!(sizes(&chorus.due(at(GATHER_CONCERNS))), expected);
     }
+    // What went well can wait for more, and is told together from two on.
+    let mut chorus = Chorus::default();
+    for n in 0..2 {
+        assert_eq!(
+            chorus.add(remark(&format!("web-{n}"), Some("web"), Why::Evicted), at(Duration::ZERO)),
+            None
+        );
+    }
+    assert_eq!(sizes(&chorus.due(at(GATHER_SUCCESSES))), [2]);
     let mut chorus = Chorus::default();
     for n in 0..28 {
         assert_eq!(
@@ -129,7 +138,7 @@ fn too_many_groups_are_told_at_once_and_a_process_that_ends_tells_the_rest() {
     let beyond = remark("a", Some("beyond"), Why::Evicted);
     assert_eq!(chorus.add(beyond.clone(), at(Duration::ZERO)), Some(Said::One(beyond)));
     assert_eq!(chorus.add(remark("z", Some("b-0"), Why::Evicted), at(Duration::ZERO)), None);
-    assert_eq!(chorus.rest().len(), GROUP_LIMIT + 1);
+    assert_eq!(sizes(&chorus.rest()).iter().sum::<usize>(), GROUP_LIMIT + 1);
     assert_eq!(chorus.wake(), None);
 }
 
