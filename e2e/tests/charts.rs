@@ -103,6 +103,19 @@ async fn named_namespaces_render_roles_and_nothing_for_the_whole_cluster() -> Re
 }
 
 #[tokio::test]
+async fn only_who_chooses_the_nodes_role_may_reach_the_metadata_service() -> Result<()> {
+    let plane = plane().await?;
+    for (source, reaches) in [("auto", false), ("oidc", false), ("ecs", true)] {
+        let set = format!("credentials.source={source}");
+        let manifests = render(plane, &[&DEFAULTS[..], &["--set", &set]].concat()).await?;
+        assert_eq!(manifests.contains("cidr: 100.100.100.200/32"), reaches, "{source}");
+        assert!(manifests.contains(&format!("- --credentials={source}\n")), "{manifests}");
+        taken_by_the_server(plane, &manifests).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_dry_run_may_write_nothing() -> Result<()> {
     let plane = plane().await?;
     for values in [DEFAULTS.map(str::to_owned), values("namespaced")] {
@@ -140,6 +153,8 @@ async fn bad_values_are_refused_by_name() -> Result<()> {
         ("network.securityGroupID=default", "securityGroupID"),
         ("credentials.existingSecret=A_B", "existingSecret"),
         ("credentials.accessKeySecret=x", "accessKeySecret"),
+        ("credentials.source=rrsa", "source"),
+        ("credentials.rrsa.roleARN=eci-operator", "roleARN"),
         ("logging.level=loud", "level"),
         ("logging.format=xml", "format"),
         ("timing.resolveWindow=5", "resolveWindow"),
@@ -155,6 +170,16 @@ async fn bad_values_are_refused_by_name() -> Result<()> {
         ("podLabels.example=1", "podLabels"),
         ("extraEnv[0].value=x", "extraEnv"),
     ];
+    for (values, name) in [
+        ("credentials.source=ecs,credentials.existingSecret=key", "credentials.source is ecs"),
+        ("credentials.source=file", "set credentials.existingSecret"),
+        ("credentials.source=oidc,credentials.rrsa.roleARN=acs:ram::1:role/a", "oidcProviderARN"),
+    ] {
+        let Err(error) = render(plane, &[&DEFAULTS[..], &["--set", values]].concat()).await else {
+            panic!("{values} was accepted");
+        };
+        assert!(error.to_string().contains(name), "{values}: {error}");
+    }
     for (value, name) in table {
         let Err(error) = render(plane, &[&DEFAULTS[..], &["--set", value]].concat()).await else {
             panic!("{value} was accepted");

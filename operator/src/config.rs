@@ -4,7 +4,6 @@ use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, ValueEnum};
@@ -17,6 +16,7 @@ use eci_core::profile::nodes::{NodeKind, VirtualNodes};
 use jiff::SignedDuration;
 
 use crate::cluster;
+use crate::credentials::CredentialsArgs;
 
 /// Most vSwitches (as in the API type).
 const MAX_V_SWITCHES: usize = 10;
@@ -77,11 +77,9 @@ pub struct Config {
     /// Security group for objects that name none.
     #[arg(long)]
     pub security_group_id: Option<String>,
-    /// Directory with the files access-key-id, access-key-secret and, if temporary, security-token; default: the
-    /// environment variables ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET and
-    /// ALIBABA_CLOUD_SECURITY_TOKEN.
-    #[arg(long)]
-    pub credentials_dir: Option<PathBuf>,
+    /// Where the cloud's credentials come from.
+    #[command(flatten)]
+    pub credentials: CredentialsArgs,
     /// Namespaces to work in, separated by commas; default: all.
     #[arg(long, value_delimiter = ',')]
     pub namespaces: Vec<String>,
@@ -276,6 +274,7 @@ impl Config {
         if let Some(endpoint) = &self.endpoint {
             Endpoint::parse(endpoint).map_err(|e| format!("--endpoint: {e}"))?;
         }
+        self.credentials.check()?;
         if let Some(id) = self.cluster_id.as_ref().filter(|id| !cluster::is_valid(id)) {
             return Err(format!("--cluster-id {id:?}: use 1 to 64 characters of A-Z a-z 0-9 - _ ."));
         }

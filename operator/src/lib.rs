@@ -11,6 +11,7 @@ pub mod clock;
 pub mod cluster;
 pub mod config;
 pub mod controllers;
+pub mod credentials;
 pub mod driver;
 mod dry_run;
 pub mod eviction;

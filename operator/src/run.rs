@@ -1,11 +1,9 @@
 //! The process: its parts, put together and watched over.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use eci_aliyun::client::{LONGEST_WAIT, READ_RETRIES};
-use eci_aliyun::credentials::{CredentialsProvider, DirectoryCredentials, NoCredentials, StaticCredentials};
 use eci_aliyun::pace::Rate;
 use eci_core::cloud::Cloud;
 use eci_core::cloud_resource::{Kind as _, Limits};
@@ -342,7 +340,7 @@ fn image_caches<C: Cloud>(
 }
 
 fn cloud(config: &Config) -> Result<eci_aliyun::Client, RunError> {
-    let credentials = credentials(config.credentials_dir.as_deref(), |name| std::env::var(name).ok());
+    let (source, credentials) = config.credentials.provider(|name| std::env::var(name).ok());
     let client = eci_aliyun::Client::new(eci_aliyun::Config {
         endpoint: config.endpoint.clone(),
         connect_timeout: CONNECT_LIMIT.min(config.request_timeout / 3),
@@ -350,45 +348,6 @@ fn cloud(config: &Config) -> Result<eci_aliyun::Client, RunError> {
         writes: Rate::of_writes(config.cloud_writes_per_second),
         ..eci_aliyun::Config::new(config.region.clone(), credentials)
     })?;
-    tracing::info!(endpoint = %client.endpoint(), "the cloud");
+    tracing::info!(endpoint = %client.endpoint(), credentials = ?source, "the cloud");
     Ok(client)
-}
-
-/// Where the access key comes from. That there is none is no reason not to start: every object then says so, and an
-/// object that is being deleted still learns what keeps it.
-fn credentials(
-    directory: Option<&Path>,
-    lookup: impl Fn(&str) -> Option<String>,
-) -> Arc<dyn CredentialsProvider> {
-    match directory {
-        Some(directory) => Arc::new(DirectoryCredentials::new(directory)),
-        None => match StaticCredentials::from_env(lookup) {
-            Ok(credentials) => Arc::new(credentials),
-            Err(error) => {
-                tracing::warn!(
-                    %error,
-                    "there are no cloud credentials: nothing can be done in the cloud; set them, or use --credentials-dir (chart value credentials.existingSecret)"
-                );
-                Arc::new(NoCredentials(error))
-            }
-        },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn without_credentials_the_operator_starts_and_its_calls_say_what_is_missing() {
-        let found = |pairs: &'static [(&str, &str)]| {
-            credentials(None, |name| pairs.iter().find(|p| p.0 == name).map(|p| p.1.to_owned()))
-        };
-        let none = found(&[]).credentials().await.unwrap_err().to_string();
-        assert_eq!(none, "no ALIBABA_CLOUD_ACCESS_KEY_ID in the environment; set it");
-        let key = &[("ALIBABA_CLOUD_ACCESS_KEY_ID", "id"), ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "made-up")];
-        assert_eq!(found(key).credentials().await.unwrap().access_key_id, "id");
-        let nowhere = credentials(Some(Path::new("/nonexistent")), |_| None).credentials().await;
-        assert!(nowhere.unwrap_err().to_string().contains("/nonexistent"));
-    }
 }

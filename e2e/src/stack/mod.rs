@@ -86,6 +86,7 @@ pub struct Stack {
     cloud: admin::Client,
     sim_url: String,
     args: Vec<String>,
+    env: Vec<(String, String)>,
     health: String,
     programs: Programs,
     /// Where operators reach the API server, if not at its own address.
@@ -106,13 +107,13 @@ impl Stack {
     /// Puts the simulated cloud and the charts around a control plane; the operator is still to be started.
     pub async fn around(plane: ControlPlane, programs: Programs, options: &StackOptions) -> Result<Self> {
         let (sim, sim_url) = start_sim(&plane, &programs, options).await?;
-        let args = install_charts(&plane, &sim_url, options).await?;
+        let (args, env) = install_charts(&plane, &sim_url, options).await?;
         let health = format!("127.0.0.1:{}", free_port()?);
         let cloud = admin::Client::new(&sim_url);
         if options.credentials {
             write_credentials(plane.dir())?;
         }
-        Ok(Self { operator: None, sim, cloud, sim_url, args, health, programs, api_server: None, plane })
+        Ok(Self { operator: None, sim, cloud, sim_url, args, env, health, programs, api_server: None, plane })
     }
 
     /// The control plane.
@@ -173,11 +174,17 @@ impl Stack {
     async fn launch(&self, name: &str, pod: &str, health: &str) -> Result<Process> {
         let token = self.plane.token_for(NAMESPACE, SERVICE_ACCOUNT).await?;
         self.plane.kubeconfig_for_token(&token, &self.operator_kubeconfig(), self.api_server.as_deref())?;
-        let env = [
+        let own = [
             ("KUBECONFIG", self.operator_kubeconfig().into_os_string()),
             ("POD_NAMESPACE", OsString::from(NAMESPACE)),
             ("POD_NAME", OsString::from(pod)),
         ];
+        let token_file = self.oidc_token_file();
+        let charts = self.env.iter().map(|(name, value)| match name.as_str() {
+            "ALIBABA_CLOUD_OIDC_TOKEN_FILE" => (name.as_str(), token_file.clone().into_os_string()),
+            _ => (name.as_str(), OsString::from(value)),
+        });
+        let env = own.into_iter().chain(charts);
         let credentials = credentials_dir(self.plane.dir());
         let args = self.args.iter().map(|arg| match arg.split_once('=') {
             // What a process outside of a pod has to have in another place.
@@ -186,6 +193,11 @@ impl Stack {
             _ => arg.clone(),
         });
         Ok(Process::spawn(name, &self.programs.operator, args, env, &self.plane.log_dir())?)
+    }
+
+    /// The file that stands in for the mounted token of RRSA.
+    pub fn oidc_token_file(&self) -> PathBuf {
+        self.plane.dir().join("oidc-token")
     }
 
     /// Starts operators from now on that reach the API server at this URL.
@@ -319,8 +331,13 @@ async fn start_sim(
     Ok((sim, url))
 }
 
-/// Installs both charts with no replica, and gives the arguments that the operator's container would have.
-async fn install_charts(plane: &ControlPlane, endpoint: &str, options: &StackOptions) -> Result<Vec<String>> {
+/// Installs both charts with no replica, and gives the arguments and the environment that the operator's container
+/// would have.
+async fn install_charts(
+    plane: &ControlPlane,
+    endpoint: &str,
+    options: &StackOptions,
+) -> Result<(Vec<String>, Vec<(String, String)>)> {
     let charts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts");
     let chart = |name: &str| charts.join(name).display().to_string();
     plane
@@ -358,7 +375,9 @@ async fn install_charts(plane: &ControlPlane, endpoint: &str, options: &StackOpt
     let pod =
         deployment.spec.and_then(|spec| spec.template.spec).context("the chart's Deployment has no pod")?;
     let container = pod.containers.into_iter().next().context("the chart's pod has no container")?;
-    container.args.context("the chart's container has no arguments")
+    let env = container.env.unwrap_or_default();
+    let env = env.into_iter().filter_map(|variable| Some((variable.name, variable.value?))).collect();
+    Ok((container.args.context("the chart's container has no arguments")?, env))
 }
 
 /// The credentials as a mounted secret gives them.

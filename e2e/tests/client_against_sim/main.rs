@@ -17,5 +17,6 @@ mod data;
 mod lost;
 mod market;
 mod port;
+mod roles;
 mod switches;
 mod twins;

@@ -120,8 +120,8 @@ impl Client {
         self.waits.clone()
     }
 
-    /// Calls an action. What was certainly not sent is tried once more, a read of unknown outcome [`READ_RETRIES`]
-    /// times more; nothing else is repeated.
+    /// Calls an action. What was certainly not sent is tried once more, as is what was rejected for temporary credentials
+    /// that can be renewed, and a read of unknown outcome [`READ_RETRIES`] times more; nothing else is repeated.
     pub(crate) async fn call<T: DeserializeOwned>(
         &self,
         action: Action,
@@ -129,13 +129,22 @@ impl Client {
     ) -> Result<T, CloudError> {
         let deadline =
             (!action.is_read()).then(|| self.clock.monotonic().saturating_add(self.request_timeout));
-        let (mut reconnected, mut repeated) = (false, 0);
+        let (mut reconnected, mut repeated, mut renewed) = (false, 0, false);
         loop {
-            let error = match self.attempt(action, params, deadline).await {
+            let mut key = None;
+            let error = match self.attempt(action, params, deadline, &mut key).await {
                 Ok(reply) => return Ok(reply),
                 Err(error) => error,
             };
             match error.meaning {
+                // Temporary credentials may end before their time. Who is not let in has done nothing.
+                Meaning::BadCredentials
+                    if !renewed
+                        && key.is_some_and(|key| self.credentials.rejected(&key))
+                        && self.time_left(deadline).is_some() =>
+                {
+                    renewed = true;
+                }
                 Meaning::NotSent if !reconnected && self.time_left(deadline).is_some() => reconnected = true,
                 Meaning::Unknown
                     if action.is_read() && repeated < READ_RETRIES && error.retry_after.is_none() =>
@@ -155,18 +164,21 @@ impl Client {
         (left > self.connect_timeout).then_some(left)
     }
 
-    /// Waits for its turn, signs and sends one request, to be answered before the deadline.
+    /// Waits for its turn, signs and sends one request, to be answered before the deadline. `key` becomes the ID of the
+    /// access key that it is signed with.
     async fn attempt<T: DeserializeOwned>(
         &self,
         action: Action,
         params: &Params,
         deadline: Option<Duration>,
+        key: &mut Option<String>,
     ) -> Result<T, CloudError> {
         self.wait_for_turn(action, deadline).await?;
         let credentials = self.credentials.credentials().await;
         let credentials = credentials.map_err(|error| {
-            failure(action, Meaning::NoCredentials, convert::clean(&error.to_string(), TEXT_LIMIT))
+            failure(action, error.meaning(), convert::clean(&error.to_string(), TEXT_LIMIT))
         })?;
+        *key = Some(credentials.access_key_id.clone());
         if credentials.expiry.is_some_and(|expiry| expiry <= self.clock.now()) {
             return Err(failure(action, Meaning::NoCredentials, "the temporary credentials have expired"));
         }

@@ -1,12 +1,22 @@
 //! Where the access key comes from.
 
+mod exchange;
+pub mod node;
+pub mod oidc;
+pub mod temporary;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use eci_core::cloud::Meaning;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
+
+pub use node::NodeRole;
+pub use oidc::OidcRole;
+pub use temporary::{Source, Temporary};
 
 /// Environment variable with the ID of the access key (as in the vendor's libraries).
 pub const ENV_KEY_ID: &str = "ALIBABA_CLOUD_ACCESS_KEY_ID";
@@ -69,15 +79,45 @@ pub enum CredentialsError {
         /// What the system said.
         reason: String,
     },
+    /// Who gives them cannot be reached, or fails: it is tried again.
+    #[error("{0}")]
+    Unavailable(String),
+    /// Who gives them says no.
+    #[error("no credentials of {what}: {message}")]
+    Refused {
+        /// What was asked for.
+        what: String,
+        /// What was answered, without secrets.
+        message: String,
+    },
     /// Whatever else a provider has to say, without secrets.
     #[error("{0}")]
     Other(String),
+}
+
+impl CredentialsError {
+    /// What it means for the call that they were needed for, and that was not sent.
+    pub fn meaning(&self) -> Meaning {
+        match self {
+            Self::Unavailable(_) => Meaning::NotSent,
+            Self::Refused { .. } => Meaning::BadCredentials,
+            Self::Missing { .. } | Self::Malformed { .. } | Self::Unreadable { .. } | Self::Other(_) => {
+                Meaning::NoCredentials
+            }
+        }
+    }
 }
 
 /// Gives credentials. Called before every request, so a provider that needs the network has to remember.
 pub trait CredentialsProvider: fmt::Debug + Send + Sync + 'static {
     /// Credentials that work now.
     fn credentials(&self) -> BoxFuture<'_, Result<Credentials, CredentialsError>>;
+
+    /// The cloud rejected the ones with this ID. Whether the next are perhaps others, so that the call may be repeated.
+    fn rejected(&self, access_key_id: &str) -> bool {
+        let _ = access_key_id;
+        false
+    }
 }
 
 /// Always the same credentials.

@@ -130,7 +130,7 @@ impl Transport {
     }
 }
 
-fn connector(https: bool) -> io::Result<HttpsConnector<HttpConnector>> {
+pub(crate) fn connector(https: bool) -> io::Result<HttpsConnector<HttpConnector>> {
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
@@ -148,7 +148,7 @@ fn connector(https: bool) -> io::Result<HttpsConnector<HttpConnector>> {
 }
 
 /// An error and what it came from, outermost first.
-fn causes(error: &(dyn StdError + 'static)) -> String {
+pub(crate) fn causes(error: &(dyn StdError + 'static)) -> String {
     let mut texts: Vec<String> = Vec::new();
     let mut next = Some(error);
     while let Some(error) = next.filter(|_| texts.len() < CAUSE_LIMIT) {

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::faults::Fault;
 use crate::keys::KeyState;
 use crate::log::{Calls, Requests};
+use crate::roles::RoleSettings;
 use crate::world::call::LedgerEntry;
 use crate::world::data_cache::DataView;
 use crate::world::image_cache::View;
@@ -164,6 +165,16 @@ impl Client {
     /// Changes what the cloud thinks of an access key.
     pub async fn set_key_state(&self, id: &str, state: KeyState) -> Result<(), Error> {
         self.done(Method::POST, "keys", Some(json!({ "id": id, "state": state }))).await
+    }
+
+    /// Says who may have temporary keys from now on.
+    pub async fn set_roles(&self, roles: &RoleSettings) -> Result<(), Error> {
+        self.done(Method::POST, "roles", Some(json!(roles))).await
+    }
+
+    /// Ends all temporary keys before their time.
+    pub async fn revoke_temporary_keys(&self) -> Result<(), Error> {
+        self.done(Method::POST, "roles/revoke", None).await
     }
 
     /// Moves the world's time forward and says what it is then.

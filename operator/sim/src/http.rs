@@ -6,6 +6,7 @@ mod body;
 mod data;
 mod market;
 mod params;
+mod roles;
 mod sign;
 
 use std::collections::BTreeMap;
@@ -51,6 +52,10 @@ pub(crate) async fn handle(
         .iter()
         .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
         .collect();
+    let target = (parts.uri.path(), parts.uri.query().unwrap_or_default());
+    if let Some(response) = roles::handle(&sim, &parts.method, target, &headers, &body, &request_id) {
+        return Ok(response);
+    }
     let received = Received {
         method: parts.method.as_str(),
         path: parts.uri.path(),
@@ -123,7 +128,7 @@ fn known_action(action: &str) -> &str {
 
 fn authenticate(sim: &Sim, claim: &Claim) -> Result<(), ApiError> {
     let keys = sim.keys();
-    let key = keys.find(&claim.key_id)?;
+    let key = keys.find(&claim.key_id, sim.clock().now())?;
     if !claim.is_signed_with(key.secret.expose_secret()) {
         return Err(sign::does_not_match());
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
@@ -39,33 +40,56 @@ pub enum KeyState {
 
 /// The keys of the account, by ID.
 #[derive(Clone, Debug, Default)]
-pub struct Keys(BTreeMap<String, Key>);
+pub struct Keys {
+    keys: BTreeMap<String, Key>,
+    /// When temporary ones end, by the simulator's clock.
+    ends: BTreeMap<String, Timestamp>,
+}
 
 impl Keys {
     /// Adds a key, or replaces the one with its ID.
     pub fn insert(&mut self, key: Key) {
-        self.0.insert(key.id.clone(), key);
+        self.keys.insert(key.id.clone(), key);
+    }
+
+    /// Adds a temporary key.
+    pub(crate) fn insert_until(&mut self, key: Key, end: Timestamp) {
+        self.ends.insert(key.id.clone(), end);
+        self.insert(key);
+    }
+
+    /// Ends all temporary keys at once.
+    pub(crate) fn revoke_temporary(&mut self) {
+        for id in self.ends.keys() {
+            if let Some(key) = self.keys.get_mut(id) {
+                key.state = KeyState::TokenExpired;
+            }
+        }
     }
 
     /// Changes what the cloud thinks of a key. False when there is none.
     pub fn set_state(&mut self, id: &str, state: KeyState) -> bool {
-        self.0.get_mut(id).map(|key| key.state = state).is_some()
+        self.keys.get_mut(id).map(|key| key.state = state).is_some()
     }
 
     /// The key that a call claims to be signed with.
-    pub(crate) fn find(&self, id: &str) -> Result<&Key, ApiError> {
-        let key = self.0.get(id).filter(|key| key.state != KeyState::Unknown).ok_or_else(|| {
+    pub(crate) fn find(&self, id: &str, now: Timestamp) -> Result<&Key, ApiError> {
+        let key = self.keys.get(id).filter(|key| key.state != KeyState::Unknown).ok_or_else(|| {
             ApiError::new("InvalidAccessKeyId.NotFound", "The specified access key is not found.")
         })?;
+        if self.ends.get(id).is_some_and(|end| *end <= now) {
+            return Err(expired());
+        }
         match key.state {
             KeyState::Inactive => {
                 Err(ApiError::new("InvalidAccessKeyId.Inactive", "The specified access key is disabled."))
             }
-            KeyState::TokenExpired => Err(ApiError::new(
-                "InvalidSecurityToken.Expired",
-                "The specified security token has expired.",
-            )),
+            KeyState::TokenExpired => Err(expired()),
             KeyState::Active | KeyState::Denied | KeyState::Unknown => Ok(key),
         }
     }
+}
+
+fn expired() -> ApiError {
+    ApiError::new("InvalidSecurityToken.Expired", "The specified security token has expired.")
 }

@@ -16,12 +16,17 @@
 //! | `GET`, `POST`, `DELETE /_sim/faults` | [`faults::Fault`], one or a list |
 //! | `POST /_sim/settings` | some fields of [`Settings`] |
 //! | `POST /_sim/keys` | `{id, secret?, securityToken?, state?}`: adds a key, or without a secret changes its [`KeyState`] |
+//! | `POST /_sim/roles` | [`RoleSettings`]: who gets temporary keys of STS or the metadata service |
+//! | `POST /_sim/roles/revoke` | ends all temporary keys before their time |
 //! | `POST /_sim/snapshots/{id}/delete` | deletes a snapshot by hand |
 //! | `POST /_sim/caches/{id}/vanish`, `/match` | removes a cache by hand; marks it as just used |
 //! | `POST /_sim/advance` | `{seconds}`: moves the world's time forward |
 //! | `POST /_sim/reset` | begins anew; keys stay |
 //!
 //! The two reading actions of ECS that show the spot market are answered at the same address; they have another version.
+//!
+//! STS AssumeRoleWithOIDC and the metadata service of an instance (`/latest/`) are answered there, too: both give keys
+//! that expire.
 //!
 //! What the vendor documents nowhere is a named switch in [`Settings`], never a habit of the code. Nothing is shared
 //! with the client crate: two implementations of the signature check each other.
@@ -34,6 +39,7 @@ mod http;
 mod keys;
 pub mod log;
 mod random;
+mod roles;
 mod secret;
 pub mod server;
 mod sim;
@@ -44,6 +50,7 @@ pub use clock::Clock;
 pub use cloud::SimCloud;
 pub use keys::{Key, KeyState, Keys};
 pub use random::Random;
+pub use roles::RoleSettings;
 pub use secret::Digest;
 pub use sim::{Answer, Outcome, Sim};
 pub use world::settings::Settings;

@@ -11,6 +11,7 @@ use crate::faults::{Effect, Fault, Faults, Seen};
 use crate::keys::{Key, KeyState, Keys};
 use crate::log::{CallRecord, Calls, Log, Requests};
 use crate::random::Random;
+use crate::roles::{RoleSettings, Roles};
 use crate::world::call::{Call, Reply};
 use crate::world::settings::Settings;
 use crate::world::{ApiError, World};
@@ -33,6 +34,7 @@ struct State {
     faults: Faults,
     log: Log,
     keys: Keys,
+    roles: Roles,
     /// Calls whose effect comes later.
     pending: Vec<(Timestamp, Call)>,
     /// How far the world is ahead of the clock.
@@ -77,6 +79,7 @@ impl Sim {
             faults: Faults::new(seed),
             log: Log::default(),
             keys: Keys::default(),
+            roles: Roles::default(),
             pending: Vec::new(),
             ahead: Duration::ZERO,
             random: Random::new(!seed),
@@ -181,6 +184,42 @@ impl Sim {
         state.ahead = Duration::ZERO;
     }
 
+    /// Says who may have temporary keys from now on.
+    pub fn set_roles(&self, settings: RoleSettings) {
+        self.state().roles.settings = settings;
+    }
+
+    /// Ends all temporary keys before their time.
+    pub fn revoke_temporary_keys(&self) {
+        self.state().keys.revoke_temporary();
+    }
+
+    pub(crate) fn assume_role(&self, form: &BTreeMap<String, String>) -> Result<serde_json::Value, ApiError> {
+        let now = self.0.clock.now();
+        let State { roles, keys, random, .. } = &mut *self.state();
+        roles.assume(form, keys, random, now)
+    }
+
+    pub(crate) fn metadata_token(&self, ttl: Option<&str>) -> Option<String> {
+        let now = self.0.clock.now();
+        let State { roles, random, .. } = &mut *self.state();
+        roles.metadata_token(ttl, random, now)
+    }
+
+    pub(crate) fn knows_metadata_token(&self, token: Option<&str>) -> bool {
+        self.state().roles.knows(token, self.0.clock.now())
+    }
+
+    pub(crate) fn node_role(&self) -> Option<String> {
+        self.state().roles.settings.node_role.clone()
+    }
+
+    pub(crate) fn node_credentials(&self, role: &str) -> Option<String> {
+        let now = self.0.clock.now();
+        let State { roles, keys, random, .. } = &mut *self.state();
+        roles.of_node(role, keys, random, now).map(|value| value.to_string())
+    }
+
     pub(crate) fn keys(&self) -> Keys {
         self.state().keys.clone()
     }
@@ -193,7 +232,7 @@ impl Sim {
         self.state().log.request(action, parameters);
     }
 
-    /// Logs a call that never came to the world.
+    /// Logs a call that never came to the world, or does not concern it.
     pub(crate) fn log_refusal(&self, action: &str, code: &str) {
         let mut state = self.state();
         let at = later(self.0.clock.now(), state.ahead);

@@ -31,12 +31,12 @@ pub fn explain(error: &CloudError) -> (Reason, Class, String) {
         Meaning::NoCredentials => (
             Reason::CredentialsMissing,
             Class::Stuck,
-            "The operator has no cloud credentials; create the Secret that the chart value credentials.existingSecret names, with the keys access-key-id and access-key-secret. It is read without a restart.",
+            "The operator has no cloud credentials; create the Secret that the chart value credentials.existingSecret names, with the keys access-key-id and access-key-secret; it is read without a restart. Or choose another source by credentials.source.",
         ),
         Meaning::BadCredentials => (
             Reason::CredentialsRejected,
             Class::Stuck,
-            "The cloud does not accept the operator's access key or token; replace it.",
+            "The cloud does not accept the operator's access key, token or role; replace it, or correct the role's trust policy.",
         ),
         Meaning::ClockSkew => (
             Reason::ClockSkew,

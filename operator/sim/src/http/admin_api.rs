@@ -83,6 +83,14 @@ fn perform(sim: &Sim, method: &Method, path: &str, body: &Bytes) -> Result<Value
         }
         ("POST", ["settings"]) => settings(sim, &serde_json::from_slice(body)?),
         ("POST", ["keys"]) => key(sim, serde_json::from_slice(body)?),
+        ("POST", ["roles"]) => {
+            sim.set_roles(serde_json::from_slice(body)?);
+            Ok(json!({}))
+        }
+        ("POST", ["roles", "revoke"]) => {
+            sim.revoke_temporary_keys();
+            Ok(json!({}))
+        }
         ("POST", ["advance"]) => {
             let Advance { seconds } = serde_json::from_slice(body)?;
             sim.advance(Duration::from_secs(seconds));
