@@ -263,10 +263,11 @@ mod tests {
 
     #[test]
     fn only_what_is_blocked_gets_a_condition_and_only_on_that_very_pod() {
-        let blocked = one("web", Why::BudgetExhausted);
+        let blocked = one("web", Why::BudgetNeverAllows);
         let (_, patch) = blocked.patch().unwrap();
         assert_eq!(patch["metadata"]["uid"], "u");
-        assert_eq!(patch["status"]["conditions"][0]["reason"], "BudgetExhausted");
+        assert_eq!(patch["status"]["conditions"][0]["reason"], "BudgetNeverAllows");
+        assert!(one("web", Why::BudgetExhausted).patch().is_none(), "the next replacement opens it");
         assert!(one("web", Why::Evicted).patch().is_none());
     }
 

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 
 use super::notice::NotEligible;
 use super::outcome::Outcome;
-use super::why;
+use super::why::{self, Why};
 use super::{BudgetRef, Ended, PodRef, Standing};
 use crate::time::Mono;
 
@@ -44,7 +44,8 @@ pub struct Remark {
     pub reason: &'static str,
     /// Whether it is a cause for concern.
     pub warning: bool,
-    /// Since when something stands in the way of the pod's eviction; `None` when nothing does.
+    /// Since when something stands in the way of the pod's eviction that does not pass by itself. An exhausted budget
+    /// does while replacements start: behind a budget nearly every pod waits for it once.
     pub blocked_since: Option<Timestamp>,
     /// When it happened.
     pub at: Timestamp,
@@ -63,7 +64,7 @@ impl Remark {
             budget: standing.budget.clone(),
             reason: standing.why.as_str(),
             warning: blocked,
-            blocked_since: blocked.then_some(standing.since),
+            blocked_since: (blocked && standing.why != Why::BudgetExhausted).then_some(standing.since),
             at,
             predicate: why::predicate(standing.why, &standing.facts),
             deadline: Some(standing.deadline),
