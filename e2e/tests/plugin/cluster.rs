@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use eci_e2e::testbed::{ControlPlane, StartOptions};
 
 use crate::Kubectl;
-use crate::{explain, migrate};
+use crate::{checks, explain, migrate};
 
 /// The API server, and kubectl with the plugin.
 pub(crate) struct Cluster {
@@ -50,4 +50,5 @@ async fn commands_that_read_objects_say_what_they_are_like() {
     cluster.plane.kubectl(established).await.unwrap().ok().unwrap();
     explain::of_files_and_of_the_cluster(&cluster).await;
     migrate::of_files_and_of_the_cluster(&cluster).await;
+    checks::find_what_is_there(&cluster).await;
 }

@@ -7,6 +7,7 @@
 )]
 
 mod advise;
+mod checks;
 mod cluster;
 mod drill;
 mod explain;

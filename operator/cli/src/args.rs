@@ -28,7 +28,8 @@ pub struct Args {
 /// A command.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
-    /// Shows every ImageCache, DataCache and EciProfile with its state, and what is wrong with those that are not well.
+    /// Shows every ImageCache, DataCache and EciProfile with its state, what is wrong with those that are not well, the
+    /// virtual nodes, and what has become of the pods on them.
     Status(StatusArgs),
     /// Says what EciProfiles make of a pod, and why: which apply, why the others do not, who decided each field.
     ///
@@ -42,6 +43,14 @@ pub enum Command {
     /// and DataCaches (eci.aliyun.com v1alpha1) from files or the cluster. Nothing is applied: -o yaml prints what
     /// kubectl apply takes. Fails, after it has printed everything, when a field is broken.
     Migrate(MigrateArgs),
+    /// Looks for the known pitfalls of virtual nodes in the cluster, and says what to do about each.
+    ///
+    /// Fails, after it has printed everything, when something does not work. Only reads.
+    Doctor(DoctorArgs),
+    /// Says what would hang if the operator were uninstalled now: caches in the cloud, webhooks, pods that wait.
+    ///
+    /// Fails, after it has printed everything, when something would hang, or could not be checked. Only reads.
+    UninstallCheck(CheckArgs),
     /// Spot instances: prices and advice.
     #[command(subcommand)]
     Spot(SpotCommand),
@@ -130,6 +139,34 @@ pub struct DrillArgs {
     /// Seconds from the notice until an instance would be taken back.
     #[arg(long, default_value_t = 180, value_parser = clap::value_parser!(u16).range(5..=3600))]
     pub notice_seconds: u16,
+    /// Which cluster, and where in it.
+    #[command(flatten)]
+    pub kube: KubeArgs,
+    /// How the result looks.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+}
+
+/// Flags of `uninstall-check`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct CheckArgs {
+    /// Which cluster; all of its namespaces are looked at.
+    #[command(flatten)]
+    pub kube: KubeArgs,
+    /// How the result looks.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+}
+
+/// Flags of `doctor`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct DoctorArgs {
+    /// Region of the virtual nodes, such as cn-hangzhou, for hosts of registries that the message names.
+    #[arg(long, env = "ECI_REGION")]
+    pub region: Option<String>,
+    /// Namespace that the operator runs in, whose pods no profile selects.
+    #[arg(long, default_value = "eci-operator")]
+    pub operator_namespace: String,
     /// Which cluster, and where in it.
     #[command(flatten)]
     pub kube: KubeArgs,

@@ -79,3 +79,22 @@ where
         other => other,
     }
 }
+
+/// What could be read, or in words why it could not be: for want of a permission. Other failures stay failures.
+pub(crate) fn allowed<T>(read: Result<T, Error>) -> Result<Result<T, String>, Error> {
+    match read {
+        Ok(read) => Ok(Ok(read)),
+        Err(Error::Kubernetes(kube::Error::Api(status))) if status.code == 403 => {
+            Ok(Err(status.message.clone()))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The objects, none when the cluster does not know the kind.
+pub(crate) fn present<K>(read: Result<Vec<K>, Error>) -> Result<Vec<K>, Error> {
+    match read {
+        Err(Error::Kubernetes(kube::Error::Api(status))) if status.code == 404 => Ok(Vec::new()),
+        other => other,
+    }
+}

@@ -6,9 +6,11 @@
 
 pub mod args;
 mod cloud;
+mod doctor;
 mod drill;
 mod error;
 mod explain;
+mod findings;
 mod kubernetes;
 mod manifest;
 mod migrate;
@@ -16,6 +18,7 @@ mod size;
 mod spot;
 mod status;
 mod table;
+mod uninstall;
 
 use std::io::Write;
 
@@ -36,8 +39,18 @@ pub async fn run(args: Args, out: &mut impl Write) -> Result<(), Error> {
         Command::Status(args) => status::status(&args).await?,
         Command::Explain(args) => explain::explain(&args).await?,
         Command::Migrate(args) => {
-            let (text, outcome) = migrate::migrate(&args).await?;
-            result = outcome;
+            let text;
+            (text, result) = migrate::migrate(&args).await?;
+            text
+        }
+        Command::Doctor(args) => {
+            let text;
+            (text, result) = doctor::doctor(&args).await?;
+            text
+        }
+        Command::UninstallCheck(args) => {
+            let text;
+            (text, result) = uninstall::check(&args).await?;
             text
         }
         Command::Drill(args) => drill::drill(&args).await?,

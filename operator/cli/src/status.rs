@@ -1,8 +1,10 @@
-//! `kubectl eci status`: every object of ours, with its state, and below what is wrong with those that are not well.
+//! `kubectl eci status`: every object of ours, with its state, and below what is wrong with those that are not well;
+//! what profiles select; virtual nodes and the pods on them.
 
 use eci_api::data_cache::DataCache;
-use eci_api::eci_profile::EciProfile;
+use eci_api::eci_profile::{EciProfile, ProfileCounts};
 use eci_api::image_cache::ImageCache;
+use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Api;
 use kube::api::ObjectMeta;
@@ -10,8 +12,10 @@ use serde_json::{Value, json};
 
 use crate::args::{Output, StatusArgs};
 use crate::error::Error;
-use crate::kubernetes::{Kubernetes, of_kind};
+use crate::kubernetes::{Kubernetes, allowed, list, of_kind};
 use crate::table;
+
+mod pods;
 
 /// What is not known.
 const UNKNOWN: &str = "-";
@@ -25,12 +29,13 @@ struct Row {
     conditions: Vec<Condition>,
     cloud: Option<String>,
     progress: Option<i32>,
+    counts: Option<ProfileCounts>,
 }
 
 impl Row {
     fn new(kind: &'static str, meta: ObjectMeta, conditions: Vec<Condition>) -> Self {
         let name = meta.name.unwrap_or_default();
-        Self { kind, namespace: meta.namespace, name, conditions, cloud: None, progress: None }
+        Self { kind, namespace: meta.namespace, name, conditions, cloud: None, progress: None, counts: None }
     }
 
     fn condition(&self, kind: &str) -> Option<&Condition> {
@@ -91,16 +96,59 @@ pub(crate) async fn status(args: &StatusArgs) -> Result<String, Error> {
         rows.push(Row { cloud: status.cloud_status, progress: status.progress_percent, ..row });
     }
     for profile in of_kind::<EciProfile>(&Api::all(cluster.client.clone())).await? {
-        let conditions = profile.status.unwrap_or_default().conditions;
-        rows.push(Row::new("EciProfile", profile.metadata, conditions));
+        let status = profile.status.unwrap_or_default();
+        let row = Row::new("EciProfile", profile.metadata, status.conditions);
+        rows.push(Row { counts: status.counts, ..row });
     }
+    let nodes = allowed(list(&Api::<Node>::all(cluster.client.clone()), None).await)?;
+    let all_pods = allowed(list(&cluster.api::<Pod>(), None).await)?;
+    let (nodes, all_pods, missing) = match (nodes, all_pods) {
+        (Ok(nodes), Ok(pods)) => (nodes, pods, None),
+        (Err(why), _) | (_, Err(why)) => (Vec::new(), Vec::new(), Some(why)),
+    };
+    let node_rows = pods::nodes(&nodes, &all_pods);
+    let pod_rows = pods::pods(&node_rows, &all_pods);
     match args.output {
-        Output::Table => Ok(table_of(&rows, cluster.namespace.as_deref())),
+        Output::Table => {
+            let parts = [
+                table_of(&rows, cluster.namespace.as_deref()),
+                counts_of(&rows),
+                pods::table_of(&node_rows, &pod_rows),
+                missing.map(|why| format!("Virtual nodes are not shown: {why}\n")).unwrap_or_default(),
+            ];
+            let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+            Ok(parts.join("\n"))
+        }
         Output::Json => {
             let all: Vec<Value> = rows.iter().map(json_of).collect();
-            Ok(format!("{}\n", serde_json::to_string_pretty(&json!({ "objects": all }))?))
+            let (nodes, pods) = pods::json_of(&node_rows, &pod_rows);
+            let all = json!({ "objects": all, "virtualNodes": nodes, "pods": pods, "notShown": missing });
+            Ok(format!("{}\n", serde_json::to_string_pretty(&all)?))
         }
     }
+}
+
+/// How many pods each profile selects, of those profiles that the operator has counted.
+fn counts_of(rows: &[Row]) -> String {
+    let counted = rows.iter().filter_map(|row| Some((row, row.counts.as_ref()?)));
+    let cells: Vec<_> = counted
+        .map(|(row, counts)| {
+            let conflicted = if row.is("Conflicted", "True") { "yes" } else { "no" };
+            let numbers = [
+                counts.pods,
+                counts.virtual_node_pods,
+                counts.spot_pods,
+                counts.lost_pods,
+                counts.degraded_pods,
+            ];
+            let [pods, on_virtual, spot, lost, degraded] = numbers.map(|number| number.to_string());
+            [row.name.clone(), conflicted.to_owned(), pods, on_virtual, spot, lost, degraded]
+        })
+        .collect();
+    if cells.is_empty() {
+        return String::new();
+    }
+    table::table(["PROFILE", "CONFLICTED", "PODS", "VIRTUAL", "SPOT", "LOST", "DEGRADED"], &cells)
 }
 
 fn table_of(rows: &[Row], namespace: Option<&str>) -> String {
@@ -148,6 +196,7 @@ fn json_of(row: &Row) -> Value {
         "cloudStatus": row.cloud,
         "progressPercent": row.progress,
         "conditions": conditions,
+        "counts": row.counts,
     })
 }
 

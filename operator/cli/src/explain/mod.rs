@@ -11,9 +11,11 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use eci_api::data_cache::DataCache;
 use eci_api::eci_profile::{EciProfile, ImageCacheReference, ProfileMode};
 use eci_api::image_cache::ImageCache;
 use eci_core::profile::caches::{CacheFacts, Caches};
+use eci_core::profile::data_caches::{self, DataCacheFacts, DataCaches};
 use eci_core::profile::decide::{Change, Decision, Moment, Namespace, World, decide};
 use eci_core::profile::patch::{self, Operation};
 use eci_core::profile::{Labels, PROFILES_ANNOTATION, Profile, Profiles};
@@ -55,6 +57,7 @@ struct Known {
     profiles: Vec<Profile>,
     operator_namespace: String,
     caches: Caches,
+    data_caches: DataCaches,
 }
 
 pub(crate) async fn explain(args: &ExplainArgs) -> Result<String, Error> {
@@ -84,11 +87,13 @@ fn offline(args: &ExplainArgs, pods: Vec<Pod>) -> Result<Vec<Explained>, Error> 
         profiles: Vec::new(),
         operator_namespace: args.operator_namespace.clone(),
         caches: Caches::new(),
+        data_caches: DataCaches::new(),
     };
     for document in &documents {
         known
             .profiles
             .extend(input::ours::<EciProfile>(document, "EciProfile")?.iter().filter_map(Profile::of));
+        known.data_caches.extend(input::ours::<DataCache>(document, "DataCache")?.as_ref().map(data_facts));
         known.caches.extend(input::ours::<ImageCache>(document, "ImageCache")?.as_ref().map(cache_facts));
     }
     if known.profiles.is_empty() {
@@ -113,7 +118,7 @@ fn offline(args: &ExplainArgs, pods: Vec<Pod>) -> Result<Vec<Explained>, Error> 
 /// A pod of a file, and the profiles of the cluster.
 async fn from_cluster(args: &ExplainArgs, pods: Vec<Pod>) -> Result<Vec<Explained>, Error> {
     let cluster = Kubernetes::connect(&args.kube).await?;
-    let known = known(&cluster, args).await?;
+    let mut known = known(&cluster, args).await?;
     let mut all = Vec::new();
     for pod in pods {
         let namespace = namespace_of(&pod, &args.kube, cluster.namespace.as_deref());
@@ -121,6 +126,7 @@ async fn from_cluster(args: &ExplainArgs, pods: Vec<Pod>) -> Result<Vec<Explaine
             Some(labels) => labels.iter().cloned().collect(),
             None => namespace_labels(&cluster, &namespace).await?,
         };
+        read_data_caches(&cluster, &namespace, &pod, &mut known).await?;
         all.push(judge(&known, &namespace, labels, &pod)?);
     }
     Ok(all)
@@ -134,7 +140,8 @@ async fn existing(args: &ExplainArgs) -> Result<Explained, Error> {
     let api: Api<Pod> = Api::namespaced(cluster.client.clone(), &namespace);
     let pod = api.get_opt(name).await?;
     let pod = pod.ok_or_else(|| Error::NotFound(format!("no pod {name} in namespace {namespace}")))?;
-    let known = known(&cluster, args).await?;
+    let mut known = known(&cluster, args).await?;
+    read_data_caches(&cluster, &namespace, &pod, &mut known).await?;
     judge(&known, &namespace, namespace_labels(&cluster, &namespace).await?, &pod)
 }
 
@@ -150,7 +157,23 @@ async fn known(cluster: &Kubernetes, args: &ExplainArgs) -> Result<Known, Error>
         let api: Api<ImageCache> = Api::namespaced(cluster.client.clone(), &namespace);
         caches.extend(list(&api, None).await?.iter().map(cache_facts));
     }
-    Ok(Known { profiles, operator_namespace: args.operator_namespace.clone(), caches })
+    let data_caches = DataCaches::new();
+    Ok(Known { profiles, operator_namespace: args.operator_namespace.clone(), caches, data_caches })
+}
+
+/// Reads the DataCaches of a pod's namespace, if the pod or a profile speaks of any.
+async fn read_data_caches(
+    cluster: &Kubernetes,
+    namespace: &str,
+    pod: &Pod,
+    known: &mut Known,
+) -> Result<(), Error> {
+    let wanted = known.profiles.iter().any(|profile| !profile.spec.data_caches.is_empty());
+    if wanted || data_caches::asked(pod).is_some() {
+        let api: Api<DataCache> = Api::namespaced(cluster.client.clone(), namespace);
+        known.data_caches.extend(list(&api, None).await?.iter().map(data_facts));
+    }
+    Ok(())
 }
 
 async fn namespace_labels(cluster: &Kubernetes, namespace: &str) -> Result<Labels, Error> {
@@ -184,9 +207,11 @@ fn namespace_of(pod: &Pod, args: &KubeArgs, context: Option<&str>) -> String {
 /// An ImageCache, as far as pods are concerned: they start from one that is Ready.
 fn cache_facts(cache: &ImageCache) -> (ImageCacheReference, CacheFacts) {
     let status = cache.status.as_ref();
-    let ready = status.is_some_and(|status| {
-        status.conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
-    });
+    let going = cache.metadata.deletion_timestamp.is_some();
+    let ready = !going
+        && status.is_some_and(|status| {
+            status.conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+        });
     let reference = ImageCacheReference {
         namespace: cache.metadata.namespace.clone().unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned()),
         name: cache.metadata.name.clone().unwrap_or_default(),
@@ -195,9 +220,25 @@ fn cache_facts(cache: &ImageCache) -> (ImageCacheReference, CacheFacts) {
     (reference, CacheFacts { usable, images: cache.spec.images.clone() })
 }
 
+/// A DataCache, likewise.
+fn data_facts(cache: &DataCache) -> ((String, String), DataCacheFacts) {
+    let conditions = cache.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let ready = conditions.iter().find(|condition| condition.type_ == "Ready");
+    let meta = &cache.metadata;
+    let namespace = meta.namespace.clone().unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned());
+    let facts = DataCacheFacts {
+        bucket: cache.spec.bucket.clone(),
+        path: cache.spec.path.clone(),
+        available: meta.deletion_timestamp.is_none() && ready.is_some_and(|ready| ready.status == "True"),
+        reason: ready.map_or_else(|| "NotSeen".to_owned(), |ready| ready.reason.clone()),
+    };
+    ((namespace, meta.name.clone().unwrap_or_default()), facts)
+}
+
 fn judge(known: &Known, namespace: &str, mut labels: Labels, pod: &Pod) -> Result<Explained, Error> {
     labels.insert(NAME_LABEL.to_owned(), namespace.to_owned());
-    let world = World { caches: known.caches.clone(), ..World::default() };
+    let world =
+        World { caches: known.caches.clone(), data_caches: known.data_caches.clone(), ..World::default() };
     let of = Namespace { name: namespace, labels: &labels };
     let profiles = Profiles::new(known.profiles.iter().cloned(), &known.operator_namespace);
     let origin = origin::origin(&profiles, &world, of, pod)?;

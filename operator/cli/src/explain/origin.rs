@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 
 use eci_api::eci_profile::ProfileMode;
+use eci_core::profile::data_caches::is_ours;
 use eci_core::profile::decide::{Change, Decision, Moment, Namespace, World, decide};
 use eci_core::profile::unit::Unit;
 use eci_core::profile::{PROFILES_ANNOTATION, Profiles, patch};
@@ -48,6 +49,7 @@ pub(super) fn origin(
         // The scheduler's answer, not the pod's wish. A gate of ours is gone by then.
         spec.node_name = None;
         spec.scheduling_gates = None;
+        without_data_caches(spec);
     }
     let mut guess = bare(&now, |pod| {
         let decide = |moment| decide(profiles, world, namespace, pod, moment);
@@ -111,6 +113,20 @@ fn bare(now: &Pod, changes: impl Fn(&Pod) -> Vec<Change>) -> Pod {
         without_terms(spec, &keys);
     }
     bare
+}
+
+/// Takes off the data caches, which come back if they are asked for.
+fn without_data_caches(spec: &mut PodSpec) {
+    let ours: Vec<String> =
+        spec.volumes.iter().flatten().filter(|v| is_ours(v)).map(|v| v.name.clone()).collect();
+    if let Some(volumes) = spec.volumes.as_mut() {
+        volumes.retain(|volume| !ours.contains(&volume.name));
+    }
+    for container in spec.init_containers.iter_mut().flatten().chain(&mut spec.containers) {
+        if let Some(mounts) = container.volume_mounts.as_mut() {
+            mounts.retain(|mount| !ours.contains(&mount.name));
+        }
+    }
 }
 
 /// Takes off the labels that profiles give. Those that the pod needs to be matched at all are put back first.

@@ -43,6 +43,8 @@ pub(super) fn table(of: &Explained) -> String {
         }
     }
     parts.extend(of.decision.findings.iter().map(|finding| format!("Warning: {finding}\n")));
+    parts.extend(of.decision.warnings.iter().map(|warning| format!("Warning: {warning}\n")));
+    parts.extend(of.decision.rules.iter().map(|finding| format!("Warning: {finding}\n")));
     parts.extend(of.decision.denial.iter().map(|denial| format!("Denied: {denial}\n")));
     parts.join("\n")
 }
@@ -154,6 +156,14 @@ pub(super) fn json(of: &Explained) -> Value {
             "message": finding.to_string(),
         })
     });
+    let more = of
+        .decision
+        .warnings
+        .iter()
+        .map(|warning| json!({ "severity": "Warning", "message": warning.to_string() }));
+    let rules = of.decision.rules.iter().map(|finding| {
+        json!({ "rule": finding.rule.name(), "mode": finding.mode.as_str(), "message": finding.to_string() })
+    });
     let audits = of.audits.iter().map(|(profile, patch)| json!({ "profile": profile, "patch": patch }));
     json!({
         "namespace": of.namespace,
@@ -167,7 +177,8 @@ pub(super) fn json(of: &Explained) -> Value {
         "deferred": of.decision.deferred,
         "laterPatch": of.later,
         "audits": audits.collect::<Vec<_>>(),
-        "warnings": warnings.collect::<Vec<_>>(),
+        "warnings": warnings.chain(more).collect::<Vec<_>>(),
+        "rules": rules.collect::<Vec<_>>(),
         "denial": of.decision.denial.as_ref().map(ToString::to_string),
     })
 }

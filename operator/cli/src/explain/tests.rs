@@ -18,7 +18,12 @@ fn pod(of: &Value) -> Pod {
 }
 
 fn known(profiles: Vec<Profile>) -> Known {
-    Known { profiles, operator_namespace: "eci-operator".to_owned(), caches: Caches::new() }
+    Known {
+        profiles,
+        operator_namespace: "eci-operator".to_owned(),
+        caches: Caches::new(),
+        data_caches: DataCaches::new(),
+    }
 }
 
 fn judged(known: &Known, pod: &Pod) -> Explained {
