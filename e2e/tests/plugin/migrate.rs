@@ -145,9 +145,6 @@ pub(crate) async fn of_files_and_of_the_cluster(cluster: &Cluster) {
 
 /// Selectors are namespaced for the API server; the examples leave the namespace out where the vendor's do.
 fn without_namespace(manifests: &str) -> String {
-    manifests
-        .lines()
-        .filter(|line| line.trim() != "namespace: kube-system")
-        .map(|line| format!("{line}\n"))
-        .collect()
+    let kept: Vec<_> = manifests.lines().filter(|line| line.trim() != "namespace: kube-system").collect();
+    kept.join("\n")
 }
