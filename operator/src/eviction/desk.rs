@@ -301,6 +301,8 @@ impl Desk {
                 trouble: self.trouble(profile, now.mono),
                 counts: ProfileCounts { lost_pods: losses.lost, degraded_pods: losses.degraded, ..counts },
                 blocked: blocked.get(&name).cloned().unwrap_or_default(),
+                own_namespace: view.own_namespace().to_owned(),
+                ..Facts::default()
             };
             // Before the first survey there are no numbers.
             let counted = self.surveyed.is_some()

@@ -104,6 +104,11 @@ impl View {
         }
     }
 
+    /// Namespace of the operator.
+    pub(super) fn own_namespace(&self) -> &str {
+        &self.own_namespace
+    }
+
     /// Takes in what a watch says, and tells what it means to the engine. Call [`settle`](Self::settle) before the
     /// engine is told.
     pub(super) fn see(&mut self, sight: Sight, tell: &mut Vec<Event>) {

@@ -242,7 +242,7 @@ fn judge(known: &Known, namespace: &str, mut labels: Labels, pod: &Pod) -> Resul
     let of = Namespace { name: namespace, labels: &labels };
     let profiles = Profiles::new(known.profiles.iter().cloned(), &known.operator_namespace);
     let origin = origin::origin(&profiles, &world, of, pod)?;
-    let decision = decide(&profiles, &world, of, &origin.pod, Moment::Creation);
+    let decision = eci_core::profile::decide::explain(&profiles, &world, of, &origin.pod, Moment::Creation);
     let patch = patch::patch(&origin.pod, &decision.changes);
     let later = if decision.deferred {
         let created = origin::apply(&origin.pod, &decision.changes)?;

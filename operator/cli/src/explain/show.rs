@@ -88,6 +88,7 @@ fn who(winner: &Winner) -> String {
     match winner {
         Winner::Pod => "the pod itself".to_owned(),
         Winner::Profile(name) => format!("profile {name}"),
+        Winner::PodNetworking(name) => format!("PodNetworking {name}"),
     }
 }
 
@@ -146,6 +147,7 @@ pub(super) fn json(of: &Explained) -> Value {
         let (by, profile) = match winner {
             Winner::Pod => ("Pod", None),
             Winner::Profile(name) => ("Profile", Some(name)),
+            Winner::PodNetworking(_) => ("PodNetworking", None),
         };
         json!({ "field": field.to_string(), "decidedBy": by, "profile": profile })
     });

@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use super::caches::{self, Caches, IMAGE_CACHE_GATE};
 use super::data_caches::{self, BUCKET_ANNOTATION, Choosing, DataCaches, Refusal};
 pub use super::decision::{Change, ContainerAt, Decision, Denial, Field, Tried, Warning, Winner};
+use super::networking::{self, PodNetworking};
 use super::nodes::VirtualNodes;
 use super::place::{self, Place};
 use super::rules::{self, Facts, Mode, RuleSettings};
@@ -32,6 +33,8 @@ pub struct World {
     pub caches: Caches,
     /// Data caches.
     pub data_caches: DataCaches,
+    /// PodNetworkings of the vendor's network plugin, if the cluster has it.
+    pub networkings: Vec<PodNetworking>,
     /// What is done about pods that virtual nodes cannot run.
     pub rules: RuleSettings,
     /// Region of the virtual nodes; no matter when not known.
@@ -56,7 +59,7 @@ pub enum Moment {
     Spill,
 }
 
-/// Decides. `profiles` act in mode Enforce; to see what one in mode Audit would do, decide with its mode changed.
+/// Decides. Profiles act in mode Enforce; to see what one in mode Audit would do, decide with its mode changed.
 pub fn decide(
     profiles: &Profiles,
     world: &World,
@@ -67,18 +70,7 @@ pub fn decide(
     let none = Labels::new();
     let labels = pod.metadata.labels.as_ref().unwrap_or(&none);
     let subject = Subject { namespace: namespace.name, namespace_labels: namespace.labels, labels };
-    let mut decision = Decision {
-        tried: profiles
-            .tried(subject)
-            .map(|(profile, mismatch)| Tried {
-                profile: profile.name.clone(),
-                generation: profile.generation,
-                mode: profile.spec.mode,
-                mismatch,
-            })
-            .collect(),
-        ..Decision::default()
-    };
+    let mut decision = Decision::default();
     // Who opted out, has, of this too. A pod of the past has what it was made with.
     let now = moment == Moment::Creation && profiles.outside(&subject).is_none();
     let asks = now && data_caches::asked(pod).is_some();
@@ -98,9 +90,29 @@ pub fn decide(
     decision
 }
 
+/// Decides, and says of every profile why it does not apply. The cost of it grows with the number of profiles.
+pub fn explain(
+    profiles: &Profiles,
+    world: &World,
+    namespace: Namespace<'_>,
+    pod: &Pod,
+    moment: Moment,
+) -> Decision {
+    let none = Labels::new();
+    let labels = pod.metadata.labels.as_ref().unwrap_or(&none);
+    let subject = Subject { namespace: namespace.name, namespace_labels: namespace.labels, labels };
+    let tried = profiles.tried(subject).map(|(profile, mismatch)| Tried {
+        profile: profile.name.clone(),
+        generation: profile.generation,
+        mode: profile.spec.mode,
+        mismatch,
+    });
+    Decision { tried: tried.collect(), ..decide(profiles, world, namespace, pod, moment) }
+}
+
 /// Pods of DaemonSets run where their DaemonSet puts them: a toleration would bring it to virtual nodes, which cannot
 /// run it, and anything about nodes would leave its pods Pending.
-fn is_of_a_daemon_set(pod: &Pod) -> bool {
+pub(super) fn is_of_a_daemon_set(pod: &Pod) -> bool {
     let owners = pod.metadata.owner_references.iter().flatten();
     owners.into_iter().any(|owner| owner.controller == Some(true) && owner.kind == "DaemonSet")
 }
@@ -265,6 +277,10 @@ impl Deciding<'_> {
                 decision.winners.insert(Field::Unit(unit), Winner::Pod);
                 continue;
             }
+            if let (Unit::Network, Some(first)) = (unit, self.networking()) {
+                decision.winners.insert(Field::Unit(unit), Winner::PodNetworking(first.name.clone()));
+                continue;
+            }
             decision.winners.insert(Field::Unit(unit), Winner::Profile(profile.name.clone()));
             let rendered = if unit == Unit::ImageCache {
                 self.image_cache(profile, decision)
@@ -273,6 +289,10 @@ impl Deciding<'_> {
             };
             added.extend(rendered.into_iter().map(|(name, value)| (name.to_owned(), value)));
         }
+    }
+
+    fn networking(&self) -> Option<&PodNetworking> {
+        networking::of_pod(&self.world.networkings, self.pod, self.namespace.labels)
     }
 
     fn image_cache(&self, profile: &Profile, decision: &mut Decision) -> super::unit::Rendered {

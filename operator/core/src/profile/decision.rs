@@ -74,6 +74,8 @@ pub enum Winner {
     Pod,
     /// The profile of that name.
     Profile(String),
+    /// The PodNetworking of that name, which the vendor's component reads itself.
+    PodNetworking(String),
 }
 
 /// Why a pod cannot be made as the profiles want it.
@@ -139,7 +141,7 @@ pub struct Decision {
     pub warnings: Vec<Warning>,
     /// Why the pod must be refused.
     pub denial: Option<Denial>,
-    /// Every profile, in order.
+    /// Every profile, in order. Only [`explain`](super::decide::explain) says it.
     pub tried: Vec<Tried>,
     /// Whether the pod may go to virtual nodes only later: after `spillAfter`, or when its limits are granted.
     pub deferred: bool,

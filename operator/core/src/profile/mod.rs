@@ -4,10 +4,15 @@
 //! (highest first) and then of name. [`Profiles::tried`] is the one answer to "why does this pod get this": for every
 //! profile it has the first clause that failed, or that all held.
 
+pub mod audit;
 pub mod caches;
+pub mod check;
+pub mod conflict;
 pub mod data_caches;
 pub mod decide;
 mod decision;
+mod index;
+pub mod networking;
 pub mod nodes;
 pub mod patch;
 mod place;
@@ -23,6 +28,7 @@ use std::sync::Arc;
 
 use eci_api::eci_profile::{EciProfile, EciProfileSpec, ProfileMode, Spot};
 
+use index::Index;
 pub use selection::{Clause, Requirement};
 
 /// Label of a pod or a namespace that keeps every profile away.
@@ -133,6 +139,7 @@ impl fmt::Display for Mismatch {
 #[derive(Clone, Debug, Default)]
 pub struct Profiles {
     ordered: Vec<Profile>,
+    index: Index,
     own_namespace: String,
     /// The labels that profiles in mode Enforce give to pods.
     given: BTreeSet<(String, String)>,
@@ -146,7 +153,8 @@ impl Profiles {
         let enforced = ordered.iter().filter(|profile| profile.spec.mode == ProfileMode::Enforce);
         let labels = enforced.flat_map(|p| &p.spec.effects).flat_map(|effects| &effects.labels);
         let given = labels.map(|(key, value)| (key.clone(), value.0.clone())).collect();
-        Self { ordered, own_namespace: own_namespace.to_owned(), given }
+        let index = Index::of(&ordered);
+        Self { ordered, index, own_namespace: own_namespace.to_owned(), given }
     }
 
     /// All, in order.
@@ -165,7 +173,9 @@ impl Profiles {
 
     /// The profiles in mode Enforce that apply to a pod, in order: those that may change something.
     pub fn enforced<'a>(&'a self, of: Subject<'_>) -> impl Iterator<Item = &'a Profile> {
-        self.matching(of).filter(|profile| profile.spec.mode == ProfileMode::Enforce)
+        let places = if self.outside(&of).is_none() { self.index.candidates(of) } else { Vec::new() };
+        let candidates = places.into_iter().filter_map(|place| self.ordered.get(place));
+        candidates.filter(move |profile| profile.mismatch(&of, &self.given).is_none())
     }
 
     /// The profile whose settings of spot instances count for a pod, which are taken as a whole: the first in mode

@@ -201,6 +201,29 @@ impl VirtualNodes {
     }
 }
 
+impl VirtualNodes {
+    /// Terms without what [`Self::only`] and [`Self::never`] add to them.
+    pub(super) fn without(&self, terms: &[NodeSelectorTerm]) -> Vec<NodeSelectorTerm> {
+        let added: Vec<_> = self
+            .kinds
+            .iter()
+            .flat_map(|kind| [requirement(kind, "In"), requirement(kind, "NotIn")])
+            .collect();
+        let mut left: Vec<NodeSelectorTerm> = Vec::new();
+        for term in terms {
+            let mut term = term.clone();
+            if let Some(expressions) = &mut term.match_expressions {
+                expressions.retain(|expression| !added.contains(expression));
+            }
+            term.match_expressions = term.match_expressions.filter(|expressions| !expressions.is_empty());
+            if !left.contains(&term) {
+                left.push(term);
+            }
+        }
+        if left.iter().all(is_empty) { Vec::new() } else { left }
+    }
+}
+
 /// The terms of `spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution`, one of which must hold.
 pub(super) fn required_terms(spec: &PodSpec) -> &[NodeSelectorTerm] {
     let affinity = spec.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref());

@@ -2,12 +2,13 @@
 
 use eci_api::condition::{ConditionType, MESSAGE_LIMIT, ProfileReason, whole_seconds};
 use eci_api::eci_profile::{
-    BlockedEviction, EciProfileSpec, EciProfileStatus, ProfileCounts, ProfileMode, Spot, SpotDeadline,
-    SpotRelease,
+    AuditImpact, BlockedEviction, EciProfileSpec, EciProfileStatus, ProfileCounts, ProfileMode, Spot,
+    SpotDeadline, SpotRelease,
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
+use super::check;
 use crate::eviction::lint::Verdict;
 
 /// Most blocked evictions that a status names.
@@ -73,6 +74,13 @@ pub struct Facts {
     pub counts: ProfileCounts,
     /// Its pods with a notice whose eviction is blocked, the most urgent first.
     pub blocked: Vec<BlockedEviction>,
+    /// Namespace of the operator.
+    pub own_namespace: String,
+    /// Whether a profile of equal priority says otherwise, the reason and the message, as
+    /// [`Conflicts::of`](super::conflict::Conflicts::of) has it; `None` when that was not looked at yet.
+    pub conflict: Option<(bool, ProfileReason, String)>,
+    /// What a profile in mode Audit would change: the message and the workloads; `None` when that was not looked at yet.
+    pub audit: Option<(String, Vec<AuditImpact>)>,
 }
 
 /// The status that follows on `old`. The numbers of pods are taken from `facts` only if `count` says so, and what was
@@ -86,9 +94,21 @@ pub fn status(
 ) -> EciProfileStatus {
     let old = old.cloned().unwrap_or_default();
     let mut conditions = Conditions { list: old.conditions, generation, now };
-    conditions.set(ConditionType::Accepted, Some(true), ProfileReason::Valid, "The spec is valid.");
+    let refused = check::refusal(&check::check(spec, &facts.own_namespace));
+    let accepted = refused.is_none();
+    let (reason, message) = refused.unwrap_or((ProfileReason::Valid, "The spec is valid.".to_owned()));
+    conditions.set(ConditionType::Accepted, Some(accepted), reason, &message);
     let (reason, message) = readiness(spec.mode);
-    conditions.set(ConditionType::Ready, Some(false), reason, message);
+    let audit = facts.audit.as_ref().filter(|_| spec.mode == ProfileMode::Audit);
+    conditions.set(
+        ConditionType::Ready,
+        Some(false),
+        reason,
+        audit.map_or(message, |(message, _)| message.as_str()),
+    );
+    if let Some((conflicted, reason, message)) = &facts.conflict {
+        conditions.set(ConditionType::Conflicted, Some(*conflicted), *reason, message);
+    }
     match &facts.verdict {
         Some(verdict) if spec.spot.is_some() => {
             conditions.set(ConditionType::EvictionReady, verdict.ready, verdict.reason, &verdict.message);
@@ -114,7 +134,11 @@ pub fn status(
         conditions: conditions.list,
         counts: Some(if count { counts } else { before }),
         blocked_evictions: facts.blocked.iter().take(BLOCKED_LIMIT).cloned().collect(),
-        audit_impact: old.audit_impact,
+        audit_impact: match (audit, spec.mode) {
+            (Some((_, impact)), _) => impact.clone(),
+            (None, ProfileMode::Audit) => old.audit_impact,
+            _ => Vec::new(),
+        },
     }
 }
 

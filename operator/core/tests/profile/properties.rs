@@ -1,8 +1,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use eci_api::eci_profile::ProfileMode;
 use eci_core::profile::decide::{Moment, World};
-use eci_core::profile::{Labels, Profile};
+use eci_core::profile::{Labels, Profile, Profiles, Subject};
 use k8s_openapi::api::core::v1::Pod;
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -205,6 +206,26 @@ proptest! {
         let after = serde_json::to_value(scene.result()).unwrap();
         // The mark is the operator's.
         prop_assert!(kept(&before, &after), "{before}\n{after}");
+    }
+
+    /// Profiles are found by labels; it is the same as to look at each.
+    #[test]
+    fn what_applies_is_what_no_clause_fails(
+        specs in vec((spec(), labels(), labels()), 0..8), pod_labels in labels(), namespace_labels in labels(),
+    ) {
+        let profiles = specs.into_iter().enumerate().map(|(i, (mut spec, pod, namespace))| {
+            spec["selector"]["podSelector"]["matchLabels"] = json!(pod);
+            spec["selector"]["namespaceSelector"] = json!({"matchLabels": namespace});
+            let spec = Arc::new(serde_json::from_value(spec).unwrap());
+            Profile { name: format!("p{i}"), generation: 1, spec }
+        });
+        let profiles = Profiles::new(profiles, "eci-system");
+        let subject = Subject { namespace: "shop", namespace_labels: &namespace_labels, labels: &pod_labels };
+        let found: Vec<_> = profiles.enforced(subject).map(|profile| profile.name.clone()).collect();
+        let enforce = |(profile, mismatch): (&Profile, Option<_>)| {
+            (mismatch.is_none() && profile.spec.mode == ProfileMode::Enforce).then(|| profile.name.clone())
+        };
+        prop_assert_eq!(found, profiles.tried(subject).filter_map(enforce).collect::<Vec<_>>());
     }
 
     /// Data caches are mounted on virtual nodes only, so that no pod with a volume for one may run elsewhere.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use eci_core::profile::caches::{CacheFacts, Caches};
 use eci_core::profile::data_caches::DataCacheFacts;
-use eci_core::profile::decide::{Decision, Moment, Namespace, World, decide};
+use eci_core::profile::decide::{Decision, Moment, Namespace, World, explain};
 use eci_core::profile::patch::patch;
 use eci_core::profile::{Labels, Profile, Profiles};
 use k8s_openapi::api::core::v1::Pod;
@@ -104,7 +104,7 @@ impl Scene {
     fn decision_for(&self, pod: &Pod) -> Decision {
         let profiles = Profiles::new(self.profiles.clone(), "eci-system");
         let namespace = Namespace { name: "shop", labels: &self.namespace_labels };
-        decide(&profiles, &self.world, namespace, pod, self.moment)
+        explain(&profiles, &self.world, namespace, pod, self.moment)
     }
 
     /// The pod after its patch, as the API server would have it.

@@ -112,7 +112,7 @@ fn quote(text: &str) -> String {
 }
 
 /// Whether one path is the other or inside it.
-fn overlap(a: &str, b: &str) -> bool {
+pub(super) fn overlap(a: &str, b: &str) -> bool {
     let (mut a, mut b) = (a.split('/').filter(|p| !p.is_empty()), b.split('/').filter(|p| !p.is_empty()));
     loop {
         match (a.next(), b.next()) {
