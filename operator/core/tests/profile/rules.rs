@@ -113,6 +113,45 @@ fn each_rule_finds_what_virtual_nodes_cannot_do_and_nothing_else() {
 }
 
 #[test]
+fn a_spot_pod_is_told_the_size_that_it_pays_for() {
+    let spot = |requests: Value, specs: Option<&str>| {
+        let mut pod = one(&json!({"resources": {"requests": requests}}));
+        pod["metadata"]["annotations"] = json!({"k8s.aliyun.com/eci-spot-strategy": "SpotAsPriceGo"});
+        if let Some(specs) = specs {
+            pod["metadata"]["annotations"]["k8s.aliyun.com/eci-use-specs"] = json!(specs);
+        }
+        virtual_pod(&pod).decision().rules.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let asks = |cpu: &str, memory: &str| spot(json!({"cpu": cpu, "memory": memory}), None);
+    let nothing = Vec::<String>::new();
+    assert_eq!(asks("2", "4Gi"), nothing);
+    assert_eq!(spot(json!({}), None), nothing, "it says nothing of its size");
+    assert_eq!(
+        asks("500m", "1Gi"),
+        [
+            "spot-size: the pod asks for 0.5 vCPU and 1 GiB, and spot instances by vCPU and memory begin at 2 vCPU: it is billed as 2 vCPU and 2 GiB: ask for 2 vCPU, or name instance types (spec.instance.candidates, annotation eci-use-specs)"
+        ]
+    );
+    assert_eq!(
+        asks("3", "4Gi"),
+        [
+            "spot-rounding: the pod asks for 3 vCPU and 4 GiB, which is billed as 4 vCPU and 4 GiB: ask for a size of the table, or name instance types"
+        ]
+    );
+    assert!(asks("65", "4Gi")[0].contains("more than the largest size"));
+    assert_eq!(spot(json!({"cpu": "500m"}), Some("ecs.c6.large,2-4Gi")), nothing);
+    assert!(
+        spot(json!({}), Some("1-2Gi"))[0].starts_with("spot-size: annotation k8s.aliyun.com/eci-use-specs")
+    );
+    assert!(
+        spot(json!({}), Some("2-4Gi,2-3Gi"))[0]
+            .contains(r#"asks for "2-3Gi", which is billed as 2 vCPU and 4 GiB"#)
+    );
+    let regular = one(&json!({"resources": {"requests": {"cpu": "500m"}}}));
+    assert_eq!(found(&virtual_pod(&regular)), Vec::<&str>::new());
+}
+
+#[test]
 fn rules_are_for_pods_that_may_go_to_virtual_nodes() {
     let bad = json!({"spec": {"hostNetwork": true}});
     let with = |spec: &Value| scene(spec).pod(&bad);

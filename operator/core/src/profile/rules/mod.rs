@@ -7,6 +7,7 @@
 mod objects;
 mod pod;
 mod registry;
+mod spot;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -115,6 +116,16 @@ rules! {
         "an image of Container Registry by its public host",
         "pods without an EIP or a NAT gateway cannot reach it, and others pull slowly and pay for the traffic",
         "use the host in the VPC, if the image is in the region of the pod";
+    /// A spot instance that is too small.
+    SpotSize = "spot-size", "Pod",
+        "a spot pod of less than 2 vCPU",
+        "spot instances by vCPU and memory begin at 2 vCPU",
+        "ask for 2 vCPU, or name instance types (spec.instance.candidates, annotation eci-use-specs)";
+    /// A size that does not exist.
+    SpotRounding = "spot-rounding", "Pod",
+        "a spot pod of a size that is not in the vendor's table",
+        "the size is rounded up, and what it is rounded to is billed",
+        "ask for a size of the table, or name instance types";
     /// A pod for every node.
     DaemonSetOnVirtualNodes = "daemon-set", "DaemonSet",
         "a DaemonSet that tolerates the taint of virtual nodes and does not exclude them",

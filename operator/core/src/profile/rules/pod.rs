@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::{Container, PodSpec, Volume};
 
 use super::super::Labels;
 use super::super::data_caches::{self, BUCKET_ANNOTATION};
-use super::{Finding, RuleId, RuleSettings, findings, quote, registry};
+use super::{Finding, RuleId, RuleSettings, findings, quote, registry, spot};
 
 /// Most containers of an instance (vendor's page about limits).
 const MAX_CONTAINERS: usize = 20;
@@ -39,7 +39,7 @@ impl<'a> Facts<'a> {
 /// What a rule finds of a pod, in words.
 type Find = fn(Facts<'_>) -> Option<String>;
 
-const FINDERS: [(RuleId, Find); 11] = [
+const FINDERS: [(RuleId, Find); 13] = [
     (RuleId::HostPath, host_path),
     (RuleId::HostNetwork, host_network),
     (RuleId::HostNamespaces, host_namespaces),
@@ -51,6 +51,8 @@ const FINDERS: [(RuleId, Find); 11] = [
     (RuleId::LateBinding, late_binding),
     (RuleId::NasOwnership, nas_ownership),
     (RuleId::PublicRegistry, public_registry),
+    (RuleId::SpotSize, spot::size),
+    (RuleId::SpotRounding, spot::rounding),
 ];
 
 /// What virtual nodes cannot do of a pod, or do otherwise. Each rule finds one thing at most.
