@@ -14,7 +14,7 @@ const SOON: Duration = Duration::from_secs(30);
 const ROLE: &str = "acs:ram::1234567890123456:role/eci-operator";
 const PROVIDER: &str = "acs:ram::1234567890123456:oidc-provider/ack-rrsa";
 /// Fetches of credentials that are waited for.
-const FETCHES: u64 = 4;
+const FETCHES: u64 = 3;
 /// Bound of the objects that are made meanwhile.
 const MOST_OBJECTS: usize = 20;
 
@@ -62,7 +62,7 @@ async fn rotate(stack: &Stack, nth: usize) -> Result<()> {
         role_arn: Some(ROLE.into()),
         oidc_provider_arn: Some(PROVIDER.into()),
         oidc_tokens: vec![Digest::of(&token(nth.saturating_sub(1))), Digest::of(&token(nth))],
-        life_ms: Some(8_000),
+        life_ms: Some(12_000),
         ..RoleSettings::default()
     };
     stack.cloud().set_roles(&roles).await?;
