@@ -95,7 +95,8 @@ reasons! {
         /// A create call got no clear answer (or the operator restarted during it). The operator looks for the
         /// resource before it sends the same call again, so that nothing is billed twice.
         Resolving,
-        /// The cloud replaces a usable resource; the old one serves until the new one is usable.
+        /// The cloud replaces a usable resource; the old one serves until the new one is usable. DataCache: the old one is
+        /// deleted first, for bucket and path have one cache.
         Replacing,
         /// The cloud changes the resource in place.
         UpdateInProgress,
@@ -130,9 +131,10 @@ reasons! {
         InvalidSpec,
         /// No vSwitch is known: set `spec.network.vSwitchIDs` or the operator's --vswitch-ids.
         NetworkMissing,
-        /// A secret of `spec.imagePullSecrets` does not exist in the namespace.
+        /// A secret of `spec.imagePullSecrets` (DataCache: `spec.source`) does not exist in the namespace.
         SecretNotFound,
-        /// A secret of `spec.imagePullSecrets` is not a docker config, or broken.
+        /// A secret of `spec.imagePullSecrets` is not a docker config, or broken; DataCache: one of `spec.source` lacks its key,
+        /// or its value is of no use.
         SecretInvalid,
         /// The operator may not read a secret of `spec.imagePullSecrets`; the message names the missing RBAC rule.
         SecretForbidden,
@@ -168,8 +170,8 @@ reasons! {
         RegionChanged,
         /// More resources vanished at once than can be believed; nothing is rebuilt.
         CloudViewSuspect,
-        /// DataCache: a cache of somebody else has this bucket and path. Choose another path, or take it over with
-        /// `spec.adopt`.
+        /// DataCache: a cache of somebody else has this bucket and path, or an older DataCache of the cluster claims it;
+        /// the message says which. Choose another path, or take the cache over with `spec.adopt`.
         BucketPathTaken,
         /// The spec has a field that is only for namespaces which an administrator has labelled
         /// eci-operator.io/privileged=true.

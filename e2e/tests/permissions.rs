@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use eci_e2e::eventually::eventually;
-use eci_e2e::stack::{Caches, NAMESPACE, Programs, SERVICE_ACCOUNT, Stack, StackOptions};
+use eci_e2e::stack::{Caches, DataCaches, NAMESPACE, Programs, SERVICE_ACCOUNT, Stack, StackOptions};
 use eci_e2e::testbed::{ControlPlane, StartOptions, nodes};
 use eci_e2e::vendor::{Behaviour, Notice, PodRef, Vendor};
 use eci_e2e::workload::{Keep, Workload, budget, condition, protect};
@@ -182,6 +182,13 @@ async fn live(stack: &mut Stack, caches: &Caches) -> Result<()> {
     caches.says("role", "True", "Available", SOON).await?;
     caches.delete("role").await?;
     caches.is_gone("role", SOON).await?;
+    let data = DataCaches::beside(caches);
+    stack.cloud().add_fault(&Fault::lost_before().on("CreateDataCache").times(1)).await?;
+    let source = json!({ "type": "URL", "url": { "url": "https://example.com/a" } });
+    data.create("model", json!({ "bucket": "models", "path": "/a", "source": source })).await?;
+    data.says("model", "True", "Available", SOON).await?;
+    data.delete("model").await?;
+    data.is_gone("model", SOON).await?;
     // A second start finds what the first one remembered.
     ensure!(stack.stop_operator().await?, "the operator ended with an error");
     stack.start_operator().await?;

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use eci_api::condition::Reason;
 
-/// Reasons of things that are as they should be, and of a kind without a controller.
-const NO_FAULTS: [&str; 10] = [
+/// Reasons of things that are as they should be.
+const NO_FAULTS: [&str; 9] = [
     "Available",
     "Pending",
     "Building",
@@ -19,7 +19,6 @@ const NO_FAULTS: [&str; 10] = [
     "Deleting",
     "Releasing",
     "Suspended",
-    "BucketPathTaken",
     "Adopting",
 ];
 

@@ -2,7 +2,7 @@
 
 use eci_api::condition::Reason;
 use eci_api::image_cache::SecretVersion;
-use eci_core::cloud::{ClientToken, Cloud, CloudError, CloudId, Meaning};
+use eci_core::cloud::{ClientToken, Cloud, CloudError, CloudId, Meaning, Place};
 use eci_core::cloud_resource::{Create, DeleteReason, Effect, Outcome, PRIVILEGED, Plan, Problem};
 use eci_core::pull_secret::PullSecret;
 use kube::{Resource as _, ResourceExt as _};
@@ -144,6 +144,18 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
         }
     }
 
+    /// Looks what is at a place and remembers what that gave.
+    pub(crate) async fn look_at(&self, place: &Place, entry: &mut Entry<K>) {
+        let begun = self.clock.now().mono;
+        match K::find(&*self.cloud, place).await {
+            Ok(views) => entry.memory.looked_at(place.clone(), begun, views),
+            Err(error) => {
+                tracing::debug!(%place, %error, "cannot look what is there");
+                entry.memory.look_failed(error, &self.settings.limits, self.clock.now());
+            }
+        }
+    }
+
     /// Sends a create call, unless its secrets are not those of the record any more or it is too late for it.
     async fn create(&self, key: &Key, create: &Create<K::Request>) -> Outcome {
         let withheld = |why: &str| {
@@ -207,8 +219,9 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
         Ok(checked.map(|()| versions).map_err(|error| Problem {
             reason: Reason::SecretInvalid,
             message: format!(
-                "{error}. Correct it in namespace {}, or remove it from spec.imagePullSecrets.",
-                key.namespace
+                "{error}. Correct it in namespace {}, or remove it from {}.",
+                key.namespace,
+                K::SECRETS_FIELD
             ),
         }))
     }
@@ -225,8 +238,10 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
                     return Ok(Err(Problem {
                         reason: Reason::SecretForbidden,
                         message: format!(
-                            "the operator may not read secret {}/{name} of spec.imagePullSecrets; give its ServiceAccount the verb get on secrets in namespace {} (chart values rbac.create and namespaces). The API server says: {message}.",
-                            key.namespace, key.namespace
+                            "the operator may not read secret {}/{name} of {}; give its ServiceAccount the verb get on secrets in namespace {} (chart values rbac.create and namespaces). The API server says: {message}.",
+                            key.namespace,
+                            K::SECRETS_FIELD,
+                            key.namespace
                         ),
                     }));
                 }
@@ -236,8 +251,9 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
                     return Ok(Err(Problem {
                         reason: Reason::SecretNotFound,
                         message: format!(
-                            "secret {}/{name} of spec.imagePullSecrets does not exist; create it, or remove it from the spec.",
-                            key.namespace
+                            "secret {}/{name} of {} does not exist; create it, or remove it from the spec.",
+                            key.namespace,
+                            K::SECRETS_FIELD
                         ),
                     }));
                 }

@@ -46,6 +46,9 @@ pub enum Part {
     /// Image caches.
     #[value(name = "imagecache")]
     ImageCache,
+    /// Data caches.
+    #[value(name = "datacache")]
+    DataCache,
     /// Eviction of spot pods.
     #[value(name = "eviction")]
     Eviction,

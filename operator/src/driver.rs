@@ -411,7 +411,8 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
                 }
                 return Ok(Verdict::AwaitsTurn);
             }
-            audit::check::<K>(&object, desired.adopt.as_ref(), &record, &plan).map_err(Failure::Unlawful)?;
+            let adopts = desired.adopts(&record);
+            audit::check::<K>(&object, adopts.as_ref(), &record, &plan).map_err(Failure::Unlawful)?;
             if self.settings.dry_run {
                 let view = newest_view(&plan, list.as_ref(), entry.look.as_ref());
                 if let Some(verdict) = self.rehearse(&mut rehearsal, &plan, view.as_ref(), &mut copy, entry) {
@@ -454,6 +455,7 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
                     }
                 }
                 Next::Read(Read::Resource(id)) => self.look_up(id, entry).await,
+                Next::Read(Read::Place(place)) => self.look_at(place, entry).await,
                 // It was on the copy alone.
                 Next::Do(_) if self.settings.dry_run => {}
                 Next::Do(effect) => {

@@ -23,6 +23,7 @@ impl Managed for ImageCacheKind {
     type Object = ImageCache;
     type Status = ImageCacheStatus;
     type Credentials = Vec<RegistryCredential>;
+    type CredentialsError = PullSecretError;
 
     fn desired(object: &ImageCache, defaults: &Defaults) -> Desired<ImageCacheRequest> {
         image_cache::desired(object, defaults)

@@ -5,10 +5,10 @@ use std::fmt::{self, Debug};
 use std::future::Future;
 
 use eci_api::condition::Wanted;
-use eci_core::cloud::{ClientToken, Cloud, CloudError, CloudId, Page, PageToken, Usage};
+use eci_core::cloud::{ClientToken, Cloud, CloudError, CloudId, Page, PageToken, Place, Usage};
 use eci_core::cloud_resource::{Create, Desired, Kind, Mark, Peer, Record};
 use eci_core::image_cache::Defaults;
-use eci_core::pull_secret::{PullSecret, PullSecretError};
+use eci_core::pull_secret::PullSecret;
 use eci_core::quota::Quota;
 use eci_core::sweeper::Orphan;
 use jiff::Timestamp;
@@ -34,6 +34,8 @@ pub trait Managed: Kind<View: PartialEq, Request: Serialize> + Send + Sync {
     type Status: Clone + Serialize + Send + Sync;
     /// What a create call carries of the secrets that the request names.
     type Credentials: Send + Sync;
+    /// Why the secrets do not give them; the message has no part of a secret.
+    type CredentialsError: std::error::Error;
 
     /// What the user wants.
     fn desired(object: &Self::Object, defaults: &Defaults) -> Desired<Self::Request>;
@@ -64,7 +66,7 @@ pub trait Managed: Kind<View: PartialEq, Request: Serialize> + Send + Sync {
     fn credentials(
         request: &Self::Request,
         secrets: &[PullSecret],
-    ) -> Result<Self::Credentials, PullSecretError>;
+    ) -> Result<Self::Credentials, Self::CredentialsError>;
 
     /// What is to be done with a resource that belongs to no object.
     fn way_out(view: &Self::View, orphan: &Orphan, region: &str) -> WayOut;
@@ -80,6 +82,10 @@ pub trait Managed: Kind<View: PartialEq, Request: Serialize> + Send + Sync {
         cloud: &C,
         id: &CloudId,
     ) -> impl Future<Output = Result<Option<Self::View>, CloudError>> + Send;
+    /// What is at a place, for a kind that has places.
+    fn find<C: Cloud>(_: &C, _: &Place) -> impl Future<Output = Result<Vec<Self::View>, CloudError>> + Send {
+        std::future::ready(Ok(Vec::new()))
+    }
     /// Sends a create call.
     fn create<C: Cloud>(
         cloud: &C,

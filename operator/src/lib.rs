@@ -12,6 +12,7 @@ pub mod cluster;
 pub mod config;
 pub mod controllers;
 pub mod credentials;
+mod data_cache;
 pub mod driver;
 mod dry_run;
 pub mod eviction;

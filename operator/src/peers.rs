@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use eci_core::cloud_resource::{Peer, Peers};
+use eci_core::cloud_resource::{Claim, Peer, Peers};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use kube::runtime::reflector::Store;
@@ -21,7 +21,7 @@ pub(crate) struct Registry<K: Managed> {
     /// The namespaces that are watched, each by a watch of its own; `None` is all of them, by one.
     namespaces: Option<BTreeSet<String>>,
     watches: Mutex<Vec<Watched<K>>>,
-    /// What this process wrote of objects that take something over: a watch may not have it yet.
+    /// What this process wrote of objects that take something over or claim a place: a watch may not have it yet.
     written: Mutex<BTreeMap<Key, Peer>>,
     /// One adoption at a time: what is read of the others holds until the reconcile is over.
     turn: Semaphore,
@@ -40,7 +40,7 @@ impl<K: Managed> Registry<K> {
     /// Takes in what this process wrote.
     pub(crate) fn wrote(&self, key: &Key, object: &K::Object) {
         let peer = K::peer(object);
-        if peer.adopts.is_some() || peer.adopting.is_some() {
+        if peer.adopts.is_some() || peer.adopting.is_some() || peer.claim.is_some() {
             lock(&self.written).insert(key.clone(), peer);
         }
     }
@@ -88,6 +88,7 @@ fn peer<K: Managed>(object: &Guarded<K>) -> Peer {
             adopts: None,
             adopting: None,
             owns: BTreeSet::new(),
+            claim: None,
         },
     }
 }
@@ -95,9 +96,12 @@ fn peer<K: Managed>(object: &Guarded<K>) -> Peer {
 /// What either of the two says that it holds.
 fn merged(seen: Peer, written: Option<&Peer>) -> Peer {
     let Some(written) = written.filter(|written| written.uid == seen.uid) else { return seen };
+    let holds = written.claim.as_ref().is_some_and(|claim| claim.holds);
+    let claim = seen.claim.map(|claim| Claim { holds: claim.holds || holds, ..claim });
     Peer {
         adopting: written.adopting.clone().or(seen.adopting),
         owns: seen.owns.into_iter().chain(written.owns.iter().cloned()).collect(),
+        claim,
         ..seen
     }
 }

@@ -170,6 +170,7 @@ impl<R> fmt::Display for InWords<'_, R> {
             Next::Read(Read::Room) => f.write_str("ask whether the account has room"),
             Next::Read(Read::List(since)) => write!(f, "await a list begun after {:?}", since.0),
             Next::Read(Read::Resource(id)) => write!(f, "look up {id}"),
+            Next::Read(Read::Place(place)) => write!(f, "look what is at {place}"),
             Next::Do(effect) => match effect {
                 Effect::AddFinalizer => f.write_str("add the finalizer"),
                 Effect::Write(record) => write!(f, "record {}", Recorded(record)),

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use eci_aliyun::client::{LONGEST_WAIT, READ_RETRIES};
 use eci_aliyun::pace::Rate;
-use eci_core::cloud::Cloud;
-use eci_core::cloud_resource::{Kind as _, Limits};
+use eci_core::cloud_resource::Limits;
+use eci_core::data_cache::DataCacheKind;
 use eci_core::image_cache::ImageCacheKind;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
@@ -21,6 +21,7 @@ use crate::config::{Config, Part};
 use crate::controllers::{Shared, controller};
 use crate::driver::{Driver, Settings};
 use crate::eviction;
+use crate::kind::Managed;
 use crate::kubernetes::Objects;
 use crate::lease::{self, Elector, Leadership, LeaseLost};
 use crate::metered::{CallLimits, Metered};
@@ -158,7 +159,10 @@ pub async fn run(config: Config, signal: impl Future<Output = ()>) -> Result<(),
         pod,
     };
     if config.runs(Part::ImageCache) {
-        steps.extend(image_caches(&config, process, &stopped, &mut tasks));
+        steps.extend(caches::<ImageCacheKind>(&config, &process, &IMAGE_CACHES, &stopped, &mut tasks));
+    }
+    if config.runs(Part::DataCache) {
+        steps.extend(caches::<DataCacheKind>(&config, &process, &DATA_CACHES, &stopped, &mut tasks));
     }
     let admin = Admin { metrics, steps };
     tasks.spawn(async move {
@@ -200,10 +204,39 @@ async fn lead(elector: &mut Option<Elector>) -> LeaseLost {
     }
 }
 
+/// What the tasks of a kind are called, and what is said until they are ready.
+struct Words {
+    controller: &'static str,
+    readiness: &'static str,
+    sweeper: &'static str,
+    poller: &'static str,
+    unread: &'static str,
+    unasked: &'static str,
+}
+
+const IMAGE_CACHES: Words = Words {
+    controller: "image cache controller",
+    readiness: "image cache readiness",
+    sweeper: "image cache sweeper",
+    poller: "image cache poller",
+    unread: "the ImageCaches have not been read from the API server",
+    unasked: "the cloud has not been asked for image caches",
+};
+
+const DATA_CACHES: Words = Words {
+    controller: "data cache controller",
+    readiness: "data cache readiness",
+    sweeper: "data cache sweeper",
+    poller: "data cache poller",
+    unread: "the DataCaches have not been read from the API server",
+    unasked: "the cloud has not been asked for data caches",
+};
+
 /// What the controllers of every kind share.
-struct Process<C> {
+#[derive(Clone)]
+struct Process {
     client: Client,
-    cloud: Arc<C>,
+    cloud: Arc<Metered<eci_aliyun::Client>>,
     cluster: String,
     /// The ConfigMap that remembers it, when events about it may be written.
     remembered: Option<ObjectReference>,
@@ -215,24 +248,26 @@ struct Process<C> {
     pod: Option<String>,
 }
 
-/// Starts everything for image caches. The steps to readiness: that their objects were read, and that the cloud was asked
+/// Starts everything for a kind. The steps to readiness: that their objects were read, and that the cloud was asked
 /// for them, or another process leads, who asks it.
-fn image_caches<C: Cloud>(
+fn caches<K: Managed>(
     config: &Config,
-    process: Process<C>,
+    process: &Process,
+    words: &'static Words,
     stopped: &watch::Receiver<bool>,
     tasks: &mut JoinSet<&'static str>,
 ) -> [Step; 2] {
-    let Process { client, cloud, cluster, remembered, clock, metrics, page_limit, leadership, pod } = process;
+    let Process { client, cloud, cluster, remembered, clock, metrics, page_limit, leadership, pod } =
+        process.clone();
     let namespaces: Vec<Option<String>> = if config.namespaces.is_empty() {
         vec![None]
     } else {
         config.namespaces.iter().cloned().map(Some).collect()
     };
     let readers: Vec<_> = namespaces.into_iter().map(|ns| (ns, Arc::new(Nudges::default()))).collect();
-    let observer = Arc::new(Observer::<ImageCacheKind>::new(cluster.clone(), clock, readers.clone()));
+    let observer = Arc::new(Observer::<K>::new(cluster.clone(), clock, readers.clone()));
     let listed = Arc::clone(&observer);
-    metrics.follow_list(ImageCacheKind::NOUN, move || listed.facts());
+    metrics.follow_list(K::NOUN, move || listed.facts());
     let settings = Settings {
         cluster,
         region: config.region.clone(),
@@ -266,7 +301,7 @@ fn image_caches<C: Cloud>(
         stores.push(store);
         tasks.spawn(async move {
             task.await;
-            "image cache controller"
+            words.controller
         });
     }
 
@@ -293,10 +328,10 @@ fn image_caches<C: Cloud>(
         };
         // An error says that a task ended, which ends the process.
         if tokio::try_join!(filled, settled).is_ok() {
-            tracing::info!("ready");
+            tracing::info!(kind = K::NOUN, "ready");
         }
         let _ = stopping.wait_for(|stop| *stop).await;
-        "readiness"
+        words.readiness
     });
 
     let sweep = Sweep {
@@ -316,7 +351,7 @@ fn image_caches<C: Cloud>(
             () = sweep.run() => {}
             _ = stopping.wait_for(|stop| *stop) => {}
         }
-        "image cache sweeper"
+        words.sweeper
     });
 
     let intervals =
@@ -331,12 +366,9 @@ fn image_caches<C: Cloud>(
             () = polling => {}
             _ = stopping.wait_for(|stop| *stop) => {}
         }
-        "image cache poller"
+        words.poller
     });
-    [
-        Step { done: objects_read, missing: "the ImageCaches have not been read from the API server" },
-        Step { done: cloud_asked, missing: "the cloud has not been asked for image caches" },
-    ]
+    [Step { done: objects_read, missing: words.unread }, Step { done: cloud_asked, missing: words.unasked }]
 }
 
 fn cloud(config: &Config) -> Result<eci_aliyun::Client, RunError> {

@@ -60,13 +60,16 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{/* What the operator does to objects of users: in every namespace, or in those of the value namespaces. */}}
 {{- define "eci-operator.userRules" -}}
-{{- if include "eci-operator.runs" (list . "imagecache") }}
+{{- $kinds := list }}
+{{- if include "eci-operator.runs" (list . "imagecache") }}{{ $kinds = append $kinds "imagecaches" }}{{ end }}
+{{- if include "eci-operator.runs" (list . "datacache") }}{{ $kinds = append $kinds "datacaches" }}{{ end }}
+{{- if $kinds }}
 - apiGroups: [eci-operator.io]
-  resources: [imagecaches]
+  resources: [{{ join ", " $kinds }}]
   verbs: [get, list, watch{{ if not .Values.dryRun }}, patch{{ end }}]
 {{- if not .Values.dryRun }}
 - apiGroups: [eci-operator.io]
-  resources: [imagecaches/status]
+  resources: [{{ join "/status, " $kinds }}/status]
   verbs: [patch]
 {{- end }}
 - apiGroups: [""]
@@ -86,7 +89,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [""]
   resources: [pods]
   verbs: [list]
-{{- else if include "eci-operator.runs" (list . "placement") }}
+{{- end }}
+{{- if and (include "eci-operator.runs" (list . "placement")) (not (has "imagecaches" $kinds)) }}
 # Pods may start from them.
 - apiGroups: [eci-operator.io]
   resources: [imagecaches]

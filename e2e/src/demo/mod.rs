@@ -15,7 +15,7 @@ use kube::runtime::watcher::watch_object;
 use serde_json::json;
 
 use crate::eventually::eventually;
-use crate::stack::{Caches, Programs, Stack, StackOptions, condition};
+use crate::stack::{Caches, DataCaches, Programs, Stack, StackOptions, condition};
 use crate::testbed::beds::{self, Claim};
 use crate::testbed::{Binaries, Tool};
 use screen::Screen;
@@ -23,6 +23,8 @@ use screen::Screen;
 /// How long the simulated cloud takes for a build.
 const BUILD: Duration = Duration::from_secs(4);
 const BUILD_TEXT: &str = "4s";
+/// The DataCaches of `examples/`.
+const DATA: [&str; 2] = ["qwen", "private-weights"];
 /// How long something may take that is a matter of seconds.
 const SOON: Duration = Duration::from_mins(1);
 
@@ -30,7 +32,7 @@ const SOON: Duration = Duration::from_mins(1);
 pub async fn run(name: &str, keep: bool) -> Result<bool> {
     let mut screen = Screen::new();
     screen.title(
-        "eci-operator: an ImageCache from nothing to Ready to deleted, and a reclaim, without an Alibaba Cloud account",
+        "eci-operator: an ImageCache and DataCaches from nothing to Ready to deleted, and a reclaim, without an Alibaba Cloud account",
     );
     let (bed, mut stack) = start(&mut screen, name).await?;
     let caches = Caches::new(stack.client()?, "default");
@@ -57,6 +59,7 @@ pub async fn run(name: &str, keep: bool) -> Result<bool> {
         screen.say(&format!("alias kubectl={}", binaries.path(Tool::Kubectl).display()));
         for hint in [
             "kubectl get imgc -A -o wide           # state, progress, cloud ID, message",
+            "kubectl get datac -A -o wide          # the same for data caches",
             "kubectl describe imgc everything      # conditions and events tell the whole story",
             "kubectl explain imagecache.spec       # every field is documented",
             "kubectl get events -A --field-selector reason=Available",
@@ -131,7 +134,18 @@ async fn examples(screen: &mut Screen, stack: &Stack, caches: &Caches) -> Result
         let billed = stack.billed("default", name).await?;
         screen.check(billed.len() == 1, &format!("the cloud made exactly one cache for {name}"));
     }
-    screen.command(stack, &["get", "imgc", "-o", "wide"]).await
+    screen.command(stack, &["get", "imgc", "-o", "wide"]).await?;
+    let data = DataCaches::beside(caches);
+    for name in DATA {
+        let ready = data.says(name, "True", "Available", SOON).await;
+        screen.check(
+            ready.is_ok(),
+            &format!("DataCache {name} is Ready: pods can mount it by bucket and path"),
+        );
+    }
+    let made = stack.cloud().data_caches().await?.len();
+    screen.check(made == DATA.len(), &format!("the cloud has {made} data caches, one for each object"));
+    screen.command(stack, &["get", "datac", "-o", "wide"]).await
 }
 
 /// Shows how an object changes until it is ready; when that was seen.
@@ -219,6 +233,13 @@ async fn deleted(screen: &mut Screen, stack: &Stack, caches: &Caches, keep: bool
     if keep {
         return Ok(());
     }
+    let data = DataCaches::beside(caches);
+    for name in DATA {
+        data.delete(name).await?;
+        data.is_gone(name, SOON).await?;
+    }
+    let left = stack.cloud().data_caches().await?.len();
+    screen.check(left == 0, "the DataCaches are deleted, and nothing of them is left in the cloud");
     let everything = caches.get("everything").await?;
     caches.delete("everything").await?;
     caches.is_gone("everything", SOON).await?;

@@ -4,6 +4,7 @@
 //! chart's ServiceAccount, so that a permission that the chart lacks or a flag that it spells wrongly shows.
 
 mod caches;
+mod data_caches;
 mod images;
 mod replica;
 
@@ -27,6 +28,7 @@ use crate::eventually::eventually;
 use crate::testbed::{ControlPlane, Process, StartOptions};
 
 pub use caches::{Caches, condition, message};
+pub use data_caches::{DataCaches, data_id, told};
 pub use images::Programs;
 pub use replica::{Replica, leads};
 

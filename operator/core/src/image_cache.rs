@@ -4,26 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use eci_api::condition::{self, ConditionType, Reason, Wanted};
 use eci_api::image_cache::{
-    Applied, CachedImage, CloudEvent, EliminationStrategy, FailedBuilds as ApiFailedBuilds, ImageCache,
-    ImageCacheRequest, ImageCacheStatus, Operation as ApiOperation, Refusal as ApiRefusal, Successor,
+    CachedImage, EliminationStrategy, ImageCache, ImageCacheRequest, ImageCacheStatus, Successor,
 };
 use eci_api::image_reference::ImageReference;
 use eci_api::quantity::CacheSize;
 use eci_api::{FORCE_DELETE, REQUESTED_AT, image_cache};
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 
 use crate::cloud::{CacheState, ClientToken, CloudId, ImageCacheView, UpdateImageCache};
-use crate::cloud_resource::{
-    Desired, FailedBuilds, Kind, Operation, Owned, Peer, Phase, Problem, Record, Refusal,
-};
+use crate::cloud_resource::stored::{self, time};
+use crate::cloud_resource::{Desired, Kind, Peer, Phase, Problem, Record};
 use crate::sweeper::Orphan;
 
-/// Most of the cloud's events that a status shows.
-pub const EVENTS_SHOWN: usize = 5;
-/// Longest message of one of them, in characters.
-pub const EVENT_LIMIT: usize = 256;
+pub use crate::cloud_resource::stored::{EVENT_LIMIT, EVENTS_SHOWN};
 
 /// The manifest of an object that takes over a cache without one: an object of the name in the tags does so. `None` when
 /// the tags name no object, or the cache has no images that a spec can have.
@@ -57,6 +51,7 @@ impl Kind for ImageCacheKind {
     type View = ImageCacheView;
 
     const NOUN: &'static str = "image cache";
+    const SECRETS_FIELD: &'static str = "spec.imagePullSecrets";
 
     fn id(view: &ImageCacheView) -> &CloudId {
         &view.id
@@ -77,14 +72,7 @@ impl Kind for ImageCacheKind {
     }
 
     fn failure(view: &ImageCacheView) -> Option<String> {
-        let warnings = view.events.iter().filter(|e| e.type_ == "Warning");
-        let last = warnings.max_by_key(|e| e.last_time)?;
-        let hint = if speaks_of_no_route(&last.message) {
-            " (the build instance needs a NAT gateway or an EIP to reach public registries)"
-        } else {
-            ""
-        };
-        Some(format!("{}: {}{hint}", last.reason, clip(&last.message)))
+        stored::failure(&view.events, "public registries")
     }
 
     fn expiration(view: &ImageCacheView) -> Option<Timestamp> {
@@ -159,7 +147,8 @@ impl Kind for ImageCacheKind {
         let found = Self::corrected(request, view);
         let mut parts = Vec::new();
         if found.images != request.images {
-            let images: Vec<_> = found.images.iter().take(image_cache::MAX_IMAGES).map(|i| clip(i)).collect();
+            let images: Vec<_> =
+                found.images.iter().take(image_cache::MAX_IMAGES).map(|i| stored::clip(i)).collect();
             parts.push(format!("its images are {}", images.join(", ")));
         }
         if found.size_gib != request.size_gib {
@@ -171,19 +160,6 @@ impl Kind for ImageCacheKind {
     fn may_be_eliminated(applied: &ImageCacheRequest) -> bool {
         applied.elimination_strategy == Some(EliminationStrategy::Lru)
     }
-}
-
-fn speaks_of_no_route(message: &str) -> bool {
-    let message = message.to_ascii_lowercase();
-    [
-        "i/o timeout",
-        "no route to host",
-        "network is unreachable",
-        "context deadline exceeded",
-        "connection timed out",
-    ]
-    .iter()
-    .any(|sign| message.contains(sign))
 }
 
 /// What a spec may leave to the operator's configuration.
@@ -203,6 +179,7 @@ pub fn desired(object: &ImageCache, defaults: &Defaults) -> Desired<ImageCacheRe
         deletion_policy: object.spec.deletion_policy.unwrap_or_default(),
         suspend: object.spec.suspend.unwrap_or(false),
         adopt: object.spec.adopt.as_ref().and_then(|a| CloudId::parse(&a.image_cache_id).ok()),
+        adopt_at: None,
         privileged: spec_acts_as_a_role(object).then_some("spec.acrInstances with a role ARN"),
         force_delete: annotations.and_then(|a| a.get(FORCE_DELETE)).is_some_and(|value| value == "true"),
         requested_at: annotations.and_then(|a| a.get(REQUESTED_AT)).map(|v| v.chars().take(128).collect()),
@@ -291,6 +268,7 @@ pub fn peer(object: &ImageCache) -> Peer {
         adopts: adopt.and_then(|a| CloudId::parse(&a.image_cache_id).ok()),
         adopting: record.adopting.clone(),
         owns: owned.chain(record.retiring.iter().cloned()).collect(),
+        claim: None,
     }
 }
 
@@ -347,71 +325,28 @@ pub fn all_tags(request: &ImageCacheRequest, ours: &BTreeMap<String, String>) ->
 /// The record that a status holds.
 pub fn record(status: Option<&ImageCacheStatus>) -> Record<ImageCacheRequest> {
     let Some(status) = status else { return Record::default() };
-    let owned = |id: &str, applied: &Applied| {
-        Some(Owned {
-            id: CloudId::parse(id).ok()?,
-            attempt: applied.attempt,
-            request: applied.request.clone(),
-            secrets: applied.secret_versions.clone(),
-            generation: applied.generation,
-            updating: applied.updating,
-            broken: applied.broken,
-        })
-    };
-    let is_true = |type_: ConditionType| {
-        status.conditions.iter().any(|c| c.type_ == type_.as_str() && c.status == "True")
-    };
     Record {
         owner_uid: status.owner_uid.clone(),
         region: status.region_id.clone(),
         last_attempt: status.last_attempt.unwrap_or(0),
-        operation: status.operation.as_ref().and_then(|op| {
-            Some(Operation {
-                attempt: op.attempt,
-                sends: op.sends,
-                token: ClientToken::new(op.token.clone())?,
-                started: op.start_time.0,
-                request: op.request.clone(),
-                secrets: op.secret_versions.clone(),
-                generation: op.generation,
-            })
-        }),
+        operation: status.operation.as_ref().and_then(stored::operation),
         current: status
             .image_cache_id
             .as_deref()
             .zip(status.applied.as_ref())
-            .and_then(|(id, a)| owned(id, a)),
-        successor: status.successor.as_ref().and_then(|s| owned(&s.image_cache_id, &s.applied)),
+            .and_then(|(id, applied)| stored::owned(id, applied)),
+        successor: status.successor.as_ref().and_then(|s| stored::owned(&s.image_cache_id, &s.applied)),
         adopting: status.adopting_image_cache_id.as_deref().and_then(|id| CloudId::parse(id).ok()),
         retiring: status.retiring.iter().filter_map(|id| CloudId::parse(id).ok()).collect(),
-        failed: status.failed_builds.as_ref().map(|f| FailedBuilds {
-            count: f.count,
-            generation: f.generation,
-            attempt: f.attempt,
-            last: f.last_time.0,
-            message: f.message.clone(),
-        }),
-        refusal: status.refusal.as_ref().map(|r| Refusal {
-            reason: Reason::ALL
-                .iter()
-                .copied()
-                .find(|x| x.as_str() == r.reason)
-                .unwrap_or(Reason::CloudRefused),
-            message: r.message.clone(),
-            count: r.count,
-            first: r.first_time.0,
-            last: r.last_time.0,
-            not_before: r.not_before_time.as_ref().map(|t| t.0),
-            generation: r.generation,
-            secrets: r.secret_versions.clone(),
-        }),
+        failed: status.failed_builds.as_ref().map(stored::failed),
+        refusal: status.refusal.as_ref().map(stored::refusal),
         last_rebuild: status.last_rebuild_time.as_ref().map(|t| t.0),
         handled_request: status.last_handled_request.clone(),
         expiration: status.expiration_time.as_ref().map(|t| t.0),
         seen: status.cloud_status.is_some(),
         // A write in the middle of a reconcile keeps the conditions of the resource before: they are believed of this
         // one only together with the cloud's word.
-        usable: is_true(ConditionType::Ready)
+        usable: stored::is_true(&status.conditions, ConditionType::Ready)
             && status.image_cache_id.is_some()
             && status.cloud_status.as_deref() == Some(CacheState::Ready.as_str()),
         whole: status.snapshot_id.is_some(),
@@ -437,15 +372,6 @@ pub fn status(
         },
         old => old.cloned().unwrap_or_default(),
     };
-    let time = |t: Timestamp| Time(condition::whole_seconds(t));
-    let applied = |o: &Owned<ImageCacheRequest>| Applied {
-        attempt: o.attempt,
-        request: o.request.clone(),
-        secret_versions: o.secrets.clone(),
-        generation: o.generation,
-        updating: o.updating,
-        broken: o.broken,
-    };
     let current = record.current.as_ref();
     let same = current.is_some_and(|c| old.image_cache_id.as_deref() == Some(c.id.as_str()));
     let view = view.filter(|v| current.is_some_and(|c| c.id == v.id));
@@ -457,42 +383,19 @@ pub fn status(
         conditions: conditions
             .map_or(old.conditions.clone(), |c| condition::set(&old.conditions, c, generation, now)),
         image_cache_id: current.map(|c| c.id.to_string()),
-        applied: current.map(applied),
+        applied: current.map(stored::applied),
         successor: record
             .successor
             .as_ref()
-            .map(|s| Successor { image_cache_id: s.id.to_string(), applied: applied(s) }),
+            .map(|s| Successor { image_cache_id: s.id.to_string(), applied: stored::applied(s) }),
         adopting_image_cache_id: record.adopting.as_ref().map(ToString::to_string),
         retiring: record.retiring.iter().map(ToString::to_string).collect(),
-        operation: record.operation.as_ref().map(|op| ApiOperation {
-            attempt: op.attempt,
-            sends: op.sends,
-            token: op.token.as_str().to_owned(),
-            start_time: time(op.started),
-            request: op.request.clone(),
-            secret_versions: op.secrets.clone(),
-            generation: op.generation,
-        }),
+        operation: record.operation.as_ref().map(stored::shown_operation),
         last_attempt: (record.last_attempt > 0).then_some(record.last_attempt),
         owner_uid: record.owner_uid.clone(),
         region_id: record.region.clone(),
-        failed_builds: record.failed.as_ref().map(|f| ApiFailedBuilds {
-            count: f.count,
-            generation: f.generation,
-            attempt: f.attempt,
-            last_time: time(f.last),
-            message: f.message.clone(),
-        }),
-        refusal: record.refusal.as_ref().map(|r| ApiRefusal {
-            reason: r.reason.as_str().to_owned(),
-            message: r.message.clone(),
-            count: r.count,
-            last_time: time(r.last),
-            not_before_time: r.not_before.map(time),
-            first_time: time(r.first),
-            generation: r.generation,
-            secret_versions: r.secrets.clone(),
-        }),
+        failed_builds: record.failed.as_ref().map(stored::shown_failed),
+        refusal: record.refusal.as_ref().map(stored::shown_refusal),
         last_rebuild_time: record.last_rebuild.map(time),
         last_handled_request: record.handled_request.clone(),
         // A failed resource's events outlive it, until the next one speaks.
@@ -506,9 +409,6 @@ pub fn status(
 
 /// The part of a status that comes from a sighting.
 fn shown(view: &ImageCacheView) -> ImageCacheStatus {
-    let time = |t: Timestamp| Time(condition::whole_seconds(t));
-    let mut events: Vec<_> = view.events.iter().collect();
-    events.sort_by_key(|e| std::cmp::Reverse(e.last_time));
     // The API server refuses a status that names an image twice.
     let mut named = BTreeSet::new();
     ImageCacheStatus {
@@ -524,17 +424,7 @@ fn shown(view: &ImageCacheView) -> ImageCacheStatus {
             .collect(),
         expiration_time: view.expiration_time.map(time),
         last_matched_time: view.last_matched_time.map(time),
-        events: events
-            .into_iter()
-            .take(EVENTS_SHOWN)
-            .map(|e| CloudEvent {
-                type_: e.type_.clone(),
-                reason: e.reason.clone(),
-                message: clip(&e.message),
-                count: e.count,
-                last_time: e.last_time.map(time),
-            })
-            .collect(),
+        events: stored::shown_events(&view.events),
         ..ImageCacheStatus::default()
     }
 }
@@ -542,8 +432,4 @@ fn shown(view: &ImageCacheView) -> ImageCacheStatus {
 /// The digest that a reference names; the cloud tells of no other.
 fn digest_of(image: &str) -> Option<String> {
     image.split_once('@').map(|(_, digest)| digest.to_owned()).filter(|digest| !digest.is_empty())
-}
-
-fn clip(text: &str) -> String {
-    text.chars().take(EVENT_LIMIT).collect()
 }

@@ -7,6 +7,7 @@
 pub mod audit;
 pub mod cloud;
 pub mod cloud_resource;
+pub mod data_cache;
 pub mod eviction;
 pub mod image_cache;
 pub mod lease;

@@ -127,6 +127,7 @@ impl World {
                 Next::Read(Read::Namespace | Read::Peers | Read::Users | Read::Room) => {
                     bail!("it was given what it asks for")
                 }
+                Next::Read(Read::Place(place)) => bail!("an image cache has no place: {place}"),
                 Next::Read(Read::Object) => live = true,
                 Next::Read(Read::Secrets(names)) => {
                     let recorded = record.operation.as_ref().map(|operation| &operation.request);

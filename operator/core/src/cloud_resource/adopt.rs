@@ -13,8 +13,8 @@ use super::identity::{TAG_CLUSTER, TAG_NAME, TAG_NAMESPACE, TAG_RETAINED, TAG_UI
 use super::plan::{Decision, Pass};
 use super::speak::{Progress, Situation};
 use super::steady::RETAG_EVERY;
-use super::{Effect, Kind, Owned, Phase, Problem, Read};
-use crate::cloud::CloudId;
+use super::{Claim, Effect, Kind, Owned, Phase, Problem, Read};
+use crate::cloud::{CloudId, Place};
 
 /// The label of namespaces whose objects may take over resources and act as roles of the account.
 pub const PRIVILEGED: &str = "eci-operator.io/privileged";
@@ -50,10 +50,12 @@ pub struct Peer {
     pub adopting: Option<CloudId>,
     /// What belongs to it by its status.
     pub owns: BTreeSet<CloudId>,
+    /// Its claim to a place, for a kind that has one; `None` when it may not make one.
+    pub claim: Option<Claim>,
 }
 
 /// How much an object has to do with a resource: less is more.
-type Rank<'a> = (u8, Timestamp, &'a str);
+pub(super) type Rank<'a> = (u8, Timestamp, &'a str);
 
 impl Peer {
     /// `tagged_for` is the UID in the tags: an object that has lost its status may have begun all the same.
@@ -71,7 +73,14 @@ impl Peer {
         Some((level, self.created, &self.uid))
     }
 
-    fn in_words(&self) -> String {
+    /// As [`Peer::rank`], for a place.
+    pub(super) fn rank_at(&self, place: &Place) -> Option<Rank<'_>> {
+        let claim = self.claim.as_ref().filter(|claim| claim.place == *place)?;
+        let level = u8::from(!claim.holds);
+        (claim.holds || !self.deleting).then_some((level, self.created, &self.uid))
+    }
+
+    pub(super) fn in_words(&self) -> String {
         format!("{}/{}", self.namespace, self.name)
     }
 }
@@ -79,12 +88,20 @@ impl Peer {
 impl<K: Kind> Pass<'_, K> {
     /// The resource that is to be taken over before anything else.
     pub(super) fn to_adopt(&self) -> Option<CloudId> {
+        self.desired.adopts(&self.record).filter(|_| self.has_nothing_yet())
+    }
+
+    /// The place whose resource is to be taken over, while nobody knows which one that is.
+    pub(super) fn place_to_adopt(&self) -> Option<Place> {
+        self.desired.adopt_at.clone().filter(|_| self.record.adopting.is_none() && self.has_nothing_yet())
+    }
+
+    fn has_nothing_yet(&self) -> bool {
         let record = &self.record;
-        let begun = record.last_attempt > 0
-            || record.operation.is_some()
-            || record.current.is_some()
-            || record.successor.is_some();
-        self.desired.adopt.clone().filter(|_| !begun)
+        record.last_attempt == 0
+            && record.operation.is_none()
+            && record.current.is_none()
+            && record.successor.is_none()
     }
 
     /// The next step of taking over `id`.
@@ -99,6 +116,9 @@ impl<K: Kind> Pass<'_, K> {
                 return self.stalled_by(&problem, false);
             }
         };
+        if let Some(plan) = K::place(&request).and_then(|place| self.place_rival(&place)) {
+            return plan;
+        }
         let now = self.now.mono;
         let tagged = self.memory.retagged.get(id).copied();
         let fresh = |at| now.since(at) < self.limits.look_gap && tagged.is_none_or(|tagged| tagged <= at);
@@ -124,6 +144,11 @@ impl<K: Kind> Pass<'_, K> {
             );
         }
         let Some(view) = look.view else {
+            if self.desired.adopt.is_none() {
+                // Another one may be at the place by now.
+                self.record.adopting = None;
+                return self.write();
+            }
             let region = self.seen.region;
             return self.refuse(
                 Reason::AdoptionNotFound,
@@ -216,7 +241,7 @@ impl<K: Kind> Pass<'_, K> {
         Some(self.stalled_by(&problem, usable))
     }
 
-    fn peers(&mut self) -> Result<Peers, Box<Decision<K>>> {
+    pub(super) fn peers(&mut self) -> Result<Peers, Box<Decision<K>>> {
         match &self.seen.peers {
             Some(peers) => Ok(peers.clone()),
             None => Err(Box::new(self.read(Read::Peers))),
@@ -247,7 +272,7 @@ impl<K: Kind> Pass<'_, K> {
     }
 
     /// To whom else the tags say that the resource belongs: another cluster, or an object that lives.
-    fn owner_of(&mut self, view: &K::View) -> Result<Option<String>, Box<Decision<K>>> {
+    pub(super) fn owner_of(&mut self, view: &K::View) -> Result<Option<String>, Box<Decision<K>>> {
         let me = self.seen.object.owner.clone();
         let tag = |key: &str| K::tags(view).get(key).map(|v| v.chars().take(128).collect::<String>());
         let Some(cluster) = tag(TAG_CLUSTER) else { return Ok(None) };
@@ -309,7 +334,7 @@ impl<K: Kind> Pass<'_, K> {
     pub(super) fn is_anothers(&mut self, id: &CloudId) -> Result<bool, Box<Decision<K>>> {
         let since = self.memory.deleting_since.unwrap_or(self.now.mono);
         let look = self.memory.looks.get(id).cloned();
-        if self.desired.adopt.as_ref() == Some(id)
+        if self.desired.took_over(id)
             && !self.memory.gone.contains(id)
             && look.as_ref().is_none_or(|l| l.at < since)
         {

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::identity::TAG_UID;
+use super::place::PlaceLook;
 use super::{Create, Effect, Kind, Limits, Observed, Record, Turn};
-use crate::cloud::{ClientToken, CloudError, CloudId, Meaning};
+use crate::cloud::{ClientToken, CloudError, CloudId, Meaning, Place};
 use crate::time::{Mono, Now};
 
 /// Stands for the turn of an operation that may have been under way when the record was lost.
@@ -36,6 +37,8 @@ pub struct Memory<K: Kind> {
     pub(super) known: BTreeMap<CloudId, Mono>,
     /// What looking up by ID gave.
     pub(super) looks: BTreeMap<CloudId, Look<K::View>>,
+    /// What was seen at the object's place.
+    pub(super) place: Option<PlaceLook<K::View>>,
     /// Deletes that the cloud accepted.
     pub(super) deleted: BTreeMap<CloudId, Mono>,
     /// Resources that are confirmed gone.
@@ -70,6 +73,7 @@ impl<K: Kind> Default for Memory<K> {
             told: BTreeSet::new(),
             known: BTreeMap::new(),
             looks: BTreeMap::new(),
+            place: None,
             deleted: BTreeMap::new(),
             gone: BTreeSet::new(),
             retagged: BTreeMap::new(),
@@ -283,7 +287,15 @@ impl<K: Kind> Memory<K> {
         self.looks.insert(id, Look { at: begun, view, empty_since });
     }
 
-    /// Takes in a look by ID that failed.
+    /// Takes in a look at a place.
+    pub fn looked_at(&mut self, place: Place, begun: Mono, views: Vec<K::View>) {
+        if self.trouble.as_ref().is_some_and(|t| t.of_look) {
+            self.trouble = None;
+        }
+        self.place = Some(PlaceLook { place, at: begun, views });
+    }
+
+    /// Takes in a look by ID or at a place that failed.
     pub fn look_failed(&mut self, error: CloudError, limits: &Limits, now: Now) {
         self.stumble(error, true, limits, now);
     }

@@ -9,19 +9,22 @@
 //! `docs/adr/0001-exactly-once.md`; the model in `tests/model/` runs this very code.
 //!
 //! Reading order: this file, `plan.rs` (a pass), `steady.rs` (a resource and its spec), `resolve.rs` (an operation whose
-//! outcome is not known), `sight.rs` (what can be believed), `remove.rs` and `delete.rs` (the end), `users.rs` (who would start pods from it), `adopt.rs` (what exists is taken over), `memory.rs` (what a
-//! process knows beyond the status), `speak.rs` (reasons and conditions).
+//! outcome is not known), `sight.rs` (what can be believed), `remove.rs` and `delete.rs` (the end), `users.rs` (who would
+//! start pods from it), `adopt.rs` (what exists is taken over), `place.rs` (kinds with one resource at a place), `memory.rs`
+//! (what a process knows beyond the status), `stored.rs` (what a status keeps), `speak.rs` (reasons and conditions).
 
 mod adopt;
 mod delete;
 pub mod identity;
 mod memory;
+mod place;
 mod plan;
 mod remove;
 mod resolve;
 mod sight;
 mod speak;
 mod steady;
+pub mod stored;
 mod users;
 
 use std::collections::BTreeMap;
@@ -32,13 +35,14 @@ use eci_api::condition::{Reason, Wanted};
 use eci_api::image_cache::{DeletionPolicy, SecretVersion};
 use jiff::Timestamp;
 
-use crate::cloud::{ClientToken, CloudError, CloudId};
+use crate::cloud::{ClientToken, CloudError, CloudId, Place};
 use crate::quota::Room;
 use crate::time::Mono;
 
 pub use adopt::{PRIVILEGED, Peer, Peers};
 pub use identity::Owner;
 pub use memory::{Memory, Outcome};
+pub use place::Claim;
 pub use plan::{plan, queued};
 pub use speak::{Class, explain};
 pub use users::{
@@ -54,6 +58,8 @@ pub trait Kind: 'static {
 
     /// What people call it, for messages.
     const NOUN: &'static str;
+    /// The field of the spec that names secrets, for messages.
+    const SECRETS_FIELD: &'static str;
 
     /// Its ID.
     fn id(view: &Self::View) -> &CloudId;
@@ -73,7 +79,17 @@ pub trait Kind: 'static {
     fn fingerprint(request: &Self::Request) -> String;
     /// Names of the secrets whose values the call carries.
     fn secrets(request: &Self::Request) -> &[String];
-    /// Whether the difference needs a second resource that replaces the first.
+    /// Where the resource is, for a kind of which the account has one at a place: it can't be replaced side by side, and
+    /// what is there may be another's. The same for every request of an object.
+    fn place(_: &Self::Request) -> Option<Place> {
+        None
+    }
+    /// The request of a create call, for `request` may leave to a resource that is there what is not known before it is;
+    /// or why nothing can be built.
+    fn to_build(request: &Self::Request) -> Result<Self::Request, String> {
+        Ok(request.clone())
+    }
+    /// Whether the difference needs another resource that replaces the first.
     fn replaces(wanted: &Self::Request, applied: &Self::Request) -> bool;
     /// Whether the difference can be applied in place.
     fn updates(wanted: &Self::Request, applied: &Self::Request) -> bool;
@@ -341,8 +357,23 @@ pub struct Desired<R> {
     pub force_delete: bool,
     /// An existing resource to take over.
     pub adopt: Option<CloudId>,
+    /// The resource at this place is to be taken over, whatever its ID.
+    pub adopt_at: Option<Place>,
     /// The field of the spec that only builds of privileged namespaces may use, when the request uses it.
     pub privileged: Option<&'static str>,
+}
+
+impl<R> Desired<R> {
+    /// The resource that is to be taken over, as far as it is known.
+    pub fn adopts(&self, record: &Record<R>) -> Option<CloudId> {
+        let begun = self.adopt_at.as_ref().and(record.adopting.as_ref());
+        self.adopt.as_ref().or(begun).cloned()
+    }
+
+    /// Whether the resource is one that was taken over, or may be.
+    pub(crate) fn took_over(&self, id: &CloudId) -> bool {
+        self.adopt.as_ref() == Some(id) || self.adopt_at.is_some()
+    }
 }
 
 /// Something that a person has to change.
@@ -421,6 +452,8 @@ pub enum Read {
     List(Mono),
     /// One resource by ID.
     Resource(CloudId),
+    /// What is at a place, whosever it is.
+    Place(Place),
 }
 
 /// Something to do. Each is safe to stop before and after.

@@ -36,7 +36,8 @@ pub fn plan<K: Kind>(
         // A status from a backup of another object is as good as none; what it names may be somebody's.
         record = Record::default();
     }
-    memory.digest(&seen, &record, desired.adopt.as_ref(), now);
+    let adopts = desired.adopts(&record);
+    memory.digest(&seen, &record, adopts.as_ref(), now);
     let mut pass = Pass { seen, desired, memory, limits, now, record, wake: None, busy: false, awaits: None };
     if pass.seen.object.deleting { pass.deleted() } else { pass.living() }
 }
@@ -91,9 +92,10 @@ impl<K: Kind> Pass<'_, K> {
         }
         let plan = match self.adopt_unrecorded() {
             Some(plan) => plan,
-            None => match self.to_adopt() {
-                Some(id) => self.adopt(&id),
-                None => self.steady(),
+            None => match (self.to_adopt(), self.place_to_adopt()) {
+                (Some(id), _) => self.adopt(&id),
+                (None, Some(place)) => self.find_to_adopt(&place),
+                (None, None) => self.steady(),
             },
         };
         if plan.next != Next::Rest {

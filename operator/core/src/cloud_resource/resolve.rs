@@ -32,6 +32,9 @@ impl<K: Kind> Pass<'_, K> {
                 _ => self.send(operation, not_after),
             };
         }
+        if let Some(plan) = self.look_while_resolving(&operation.request) {
+            return plan;
+        }
         if let Err(plan) = self.window_over(operation.turn()) {
             return *plan;
         }
@@ -45,7 +48,8 @@ impl<K: Kind> Pass<'_, K> {
         };
         let token_spent = self.memory.window.is_some_and(|w| w.token_spent)
             || ago(operation.started, self.now.wall) >= self.limits.token_life;
-        if secrets_changed || token_spent {
+        let begun = self.memory.window.map_or(self.now.mono, |w| w.begun);
+        if secrets_changed || token_spent || self.place_is_anothers(&operation.request, begun) {
             // Nothing was made as far as anybody can see; the next attempt has its own token.
             self.record.operation = None;
             return self.write();
@@ -59,10 +63,10 @@ impl<K: Kind> Pass<'_, K> {
     fn made_by(&self, attempt: i64) -> Option<K::View> {
         let owner = &self.seen.object.owner;
         let known = [&self.record.current, &self.record.successor];
-        self.seen
-            .list?
-            .items
+        let listed = self.seen.list.map_or(&[][..], |list| &list.items);
+        listed
             .iter()
+            .chain(self.seen_at_place())
             .filter(|v| owner.owns(K::tags(v)) && attempt_of(K::tags(v)) == Some(attempt))
             .filter(|v| !self.memory.gone.contains(K::id(v)))
             .filter(|v| !known.iter().any(|o| o.as_ref().is_some_and(|o| o.id == *K::id(v))))

@@ -90,14 +90,16 @@ impl<K: Kind> Pass<'_, K> {
             self.memory.looks.get(K::id(view)).is_some_and(|l| l.at >= list.begun && !still(&l.view))
         };
         // Whoever is to take over a resource takes no other one but what carries its own UID.
-        let inherits = first_look && self.desired.adopt.is_none();
+        let inherits = first_look && self.desired.adopt.is_none() && self.desired.adopt_at.is_none();
+        // Where nothing can be built beside it, a namesake's resource that failed is taken over to be deleted.
+        let placed = K::place(&request).is_some();
         let newer = |view: &&K::View| {
             let tags = K::tags(view);
             let ours = owner.owns(tags) && attempt_of(tags).unwrap_or(0) > self.record.last_attempt;
             (ours || (first_look && owner.owns(tags)) || (inherits && owner.is_namesake(tags)))
                 && !known.contains(K::id(view))
                 && !self.memory.gone.contains(K::id(view))
-                && (owner.owns(tags) || (K::phase(view) != Phase::Failed && !refuted(view)))
+                && (owner.owns(tags) || ((placed || K::phase(view) != Phase::Failed) && !refuted(view)))
         };
         let best = list.items.iter().filter(newer).max_by_key(|view| {
             let tags = K::tags(view);
@@ -137,7 +139,10 @@ impl<K: Kind> Pass<'_, K> {
         };
         self.record.last_attempt =
             self.record.last_attempt.max(highest.unwrap_or(0)).max(taken.attempt).max(1);
-        if self.record.current.is_some() {
+        if self.record.current.is_some() && placed {
+            self.retire_current();
+            self.succeed(taken);
+        } else if self.record.current.is_some() {
             self.record.successor = Some(taken);
         } else {
             self.succeed(taken);

@@ -85,7 +85,18 @@ impl<K: Kind> Pass<'_, K> {
             }
         };
         if K::replaces(&wanted, &current.request) || phase == Phase::ChangeFailed {
-            return self.build(Progress::Rolling, self.record.usable);
+            return if K::place(&wanted).is_none() {
+                self.build(Progress::Rolling, self.record.usable)
+            } else if K::replaces(&wanted, &current.request) {
+                self.make_room(&wanted)
+            } else {
+                // What was deleted for a change that failed would be deleted again and again.
+                self.rebuild(
+                    &Owned { broken: true, ..current.clone() },
+                    Reason::Broken,
+                    "could not be changed in place",
+                )
+            };
         }
         if self.record.usable {
             self.record.failed = None;
@@ -331,12 +342,11 @@ impl<K: Kind> Pass<'_, K> {
 
     /// Records a new create call, unless there is a reason to wait.
     pub(super) fn build(&mut self, progress: Progress, usable: bool) -> Decision<K> {
-        let request = match &self.desired.request {
-            Ok(request) => request.clone(),
-            Err(problem) => {
-                let problem = problem.clone();
-                return self.stalled_by(&problem, usable);
-            }
+        let invalid = |message| Problem { reason: Reason::InvalidSpec, message };
+        let request = self.desired.request.as_ref().map_err(Problem::clone);
+        let request = match request.and_then(|request| K::to_build(request).map_err(invalid)) {
+            Ok(request) => request,
+            Err(problem) => return self.stalled_by(&problem, usable),
         };
         if let Some(plan) = self.wait_after_failure(progress.clone(), usable) {
             return plan;
@@ -362,13 +372,16 @@ impl<K: Kind> Pass<'_, K> {
         {
             return plan;
         }
+        if let Some(plan) = self.place_in_the_way(&request) {
+            return plan;
+        }
+        if let Some(plan) = self.secrets_missing(&request, usable) {
+            return plan;
+        }
         let secrets = match self.secrets_of(&request) {
             Ok(secrets) => secrets,
             Err(Ok(plan)) => return *plan,
-            Err(Err(problem)) => {
-                self.wake_in(SECRET_RECHECK);
-                return self.stalled_by(&problem, usable);
-            }
+            Err(Err(problem)) => return self.stalled_by(&problem, usable),
         };
         // A row that was never sent waits for room, not for its turn.
         if let Some(refusal) = self.record.refusal.clone().filter(|refusal| refusal.count > 0) {
@@ -449,6 +462,18 @@ impl<K: Kind> Pass<'_, K> {
         let (class, meaning) = speak::class_of(refusal.reason);
         let count = u32::try_from(refusal.count).unwrap_or(1);
         (class, pace::spread(pace::back_off(meaning, count), &self.seen.object.owner.uid))
+    }
+
+    /// Waits for the secrets of the request, or reads them first.
+    pub(super) fn secrets_missing(&mut self, request: &K::Request, usable: bool) -> Option<Decision<K>> {
+        match self.secrets_of(request) {
+            Ok(_) => None,
+            Err(Ok(plan)) => Some(*plan),
+            Err(Err(problem)) => {
+                self.wake_in(SECRET_RECHECK);
+                Some(self.stalled_by(&problem, usable))
+            }
+        }
     }
 
     /// The secrets at their present versions; or what to do first; or what is wrong with them.

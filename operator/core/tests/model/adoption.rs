@@ -100,7 +100,7 @@ struct World {
 }
 
 fn request() -> Request {
-    Request { image: 1, keep: 1, canon: 0, secrets: Vec::new() }
+    Request { image: 1, keep: 1, canon: 0, placed: false, secrets: Vec::new() }
 }
 
 fn peer(object: &Stored, target: &CloudId) -> Peer {
@@ -120,6 +120,7 @@ fn peer(object: &Stored, target: &CloudId) -> Peer {
             .map(|o| o.id.clone())
             .chain(record.retiring.iter().cloned())
             .collect(),
+        claim: None,
     }
 }
 
@@ -291,6 +292,7 @@ impl World {
                 requested_at: None,
                 force_delete: false,
                 adopt: Some(self.target.clone()),
+                adopt_at: None,
                 privileged: None,
             };
             let seen = Observed {
@@ -575,7 +577,7 @@ fn run(unknowns: &Unknowns, events: &[Event], sabotage: Sabotage) -> Result<(), 
 
 fn explore(cases: u32, sabotage: Sabotage) -> Result<(), String> {
     let config = Config { cases, max_shrink_iters: 4_000, failure_persistence: None, ..Config::default() };
-    let strategy = (crate::unknowns(), events());
+    let strategy = (crate::unknowns(false), events());
     match TestRunner::new(config).run(&strategy, |(unknowns, events)| {
         run(&unknowns, &events, sabotage).map_err(|_| TestCaseError::fail("see the story"))
     }) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use eci_core::cloud::{CloudError, CloudId, Meaning};
+use eci_core::cloud::{CloudError, CloudId, Meaning, Place};
 use eci_core::cloud_resource::{Create, Kind, Phase};
 use jiff::Timestamp;
 
@@ -16,6 +16,8 @@ pub struct Request {
     pub keep: u8,
     /// How the version of the operator writes the request; no difference.
     pub canon: u8,
+    /// The kind has a place, and this is at the only one.
+    pub placed: bool,
     pub secrets: Vec<String>,
 }
 
@@ -36,12 +38,22 @@ pub struct Resource {
     pub ended: Option<(Timestamp, Timestamp)>,
 }
 
+/// What no spec asks for: the image of what somebody made by hand.
+const BY_HAND: u8 = 99;
+
+impl Resource {
+    pub fn is_by_hand(&self) -> bool {
+        self.request_made.image == BY_HAND
+    }
+}
+
 pub struct ModelKind;
 
 impl Kind for ModelKind {
     type Request = Request;
     type View = Resource;
     const NOUN: &'static str = "resource";
+    const SECRETS_FIELD: &'static str = "spec";
     fn id(view: &Resource) -> &CloudId {
         &view.id
     }
@@ -65,6 +77,9 @@ impl Kind for ModelKind {
     }
     fn secrets(request: &Request) -> &[String] {
         &request.secrets
+    }
+    fn place(request: &Request) -> Option<Place> {
+        request.placed.then(|| Place::new("b", "/p"))
     }
     fn replaces(wanted: &Request, applied: &Request) -> bool {
         wanted.image != applied.image
@@ -104,6 +119,10 @@ pub struct Unknowns {
     pub delete_unknown_is_error: bool,
     /// How long after the client gave up a request may still take effect.
     pub late_effect: Duration,
+    /// Whether the kind has a place.
+    pub placed: bool,
+    /// Whether a second resource at a place is refused.
+    pub place_is_guarded: bool,
 }
 
 pub struct Cloud {
@@ -169,6 +188,10 @@ impl Cloud {
                 Err(error(Meaning::TokenMismatch))
             };
         }
+        let occupied = call.request.placed && self.unknowns.place_is_guarded && self.alive().next().is_some();
+        if occupied {
+            return Err(error(Meaning::Invalid));
+        }
         let id = CloudId::parse(&format!("r-{:04}", self.resources.len())).unwrap();
         self.tokens.insert(token, (call.request.clone(), id.clone(), self.now));
         self.resources.push(Resource {
@@ -183,6 +206,38 @@ impl Cloud {
             ended: None,
         });
         Ok(id)
+    }
+
+    /// Somebody makes a resource by hand, if there is room for it.
+    pub fn squat(&mut self) {
+        if self.alive().next().is_some() {
+            return;
+        }
+        let request = Request { image: BY_HAND, keep: BY_HAND, canon: 0, placed: true, secrets: Vec::new() };
+        self.resources.push(Resource {
+            id: CloudId::parse(&format!("r-{:04}", self.resources.len())).unwrap(),
+            request: request.clone(),
+            request_made: request,
+            made_by: BTreeMap::new(),
+            tags: BTreeMap::new(),
+            phase: Phase::Usable,
+            created: self.now,
+            shown: self.now + self.unknowns.list_lag,
+            ended: None,
+        });
+    }
+
+    /// What was made by hand goes by hand.
+    pub fn unsquat(&mut self) {
+        let (now, lag) = (self.now, self.unknowns.list_lag);
+        for resource in self.resources.iter_mut().filter(|r| r.is_by_hand() && r.ended.is_none()) {
+            resource.ended = Some((now, now + lag));
+        }
+    }
+
+    /// What is at the place, as late as lists.
+    pub fn at_place(&self) -> Vec<Resource> {
+        self.list()
     }
 
     /// Something that was usable is not any more.
@@ -212,6 +267,8 @@ impl Cloud {
     }
 
     pub fn delete(&mut self, id: &CloudId) -> Result<(), CloudError> {
+        let foreign = self.resources.iter().any(|r| r.id == *id && r.is_by_hand());
+        assert!(!foreign, "{id} is somebody else's and would be deleted");
         let (now, lag, strict) = (self.now, self.unknowns.list_lag, self.unknowns.delete_unknown_is_error);
         match self.living(id) {
             Some(resource) => resource.ended = Some((now, now + lag)),

@@ -38,6 +38,7 @@ enum Event {
     Break,
     Delete,
     Create,
+    Squat,
 }
 
 fn fault() -> impl Strategy<Value = Fault> {
@@ -51,32 +52,35 @@ fn fault() -> impl Strategy<Value = Fault> {
     ]
 }
 
-fn unknowns() -> impl Strategy<Value = Unknowns> {
+fn unknowns(placed: bool) -> impl Strategy<Value = Unknowns> {
     let seconds = Duration::from_secs;
     let lives = prop::sample::select(vec![seconds(0), seconds(120), seconds(7 * 86_400)]);
     let lags = prop::sample::select(vec![seconds(0), seconds(20), seconds(200), seconds(900)]);
     let looks = prop::sample::select(vec![seconds(0), seconds(10), seconds(45)]);
-    (lives, lags, looks, any::<bool>(), any::<bool>()).prop_map(|(token_life, list_lag, look_lag, a, b)| {
-        Unknowns {
+    let guards = if placed { any::<bool>().boxed() } else { Just(false).boxed() };
+    (lives, lags, looks, any::<bool>(), any::<bool>(), guards).prop_map(
+        move |(token_life, list_lag, look_lag, a, b, place_is_guarded)| Unknowns {
             token_life,
             mismatch_is_error: a,
             list_lag,
             look_lag,
             delete_unknown_is_error: b,
             late_effect: Duration::from_secs(15),
-        }
-    })
+            placed,
+            place_is_guarded,
+        },
+    )
 }
 
-/// What can happen does not depend on what did: the reference has no state but the count.
-struct Story;
+/// What can happen does not depend on what did: the reference has no state but the count. Of a kind with a place, or not.
+struct Story<const PLACED: bool>;
 
-impl ReferenceStateMachine for Story {
+impl<const PLACED: bool> ReferenceStateMachine for Story<PLACED> {
     type State = Unknowns;
     type Transition = Event;
 
     fn init_state() -> BoxedStrategy<Unknowns> {
-        unknowns().boxed()
+        unknowns(PLACED).boxed()
     }
 
     fn transitions(_: &Unknowns) -> BoxedStrategy<Event> {
@@ -101,6 +105,7 @@ impl ReferenceStateMachine for Story {
             1 => Just(Event::Break),
             2 => Just(Event::Delete),
             2 => Just(Event::Create),
+            1 => Just(if PLACED { Event::Squat } else { Event::Wait(2) }),
         ]
         .boxed()
     }
@@ -138,6 +143,7 @@ fn happen(world: &mut World, event: &Event) -> Result<(), String> {
         Event::Break => world.cloud.break_one(),
         Event::Delete => world.delete_object(),
         Event::Create => world.create_object(),
+        Event::Squat => world.cloud.squat(),
     }
     world.always()
 }
@@ -152,7 +158,7 @@ fn run(unknowns: &Unknowns, events: &[Event], sabotage: Sabotage) -> Result<(), 
     result.map_err(|why| format!("{why}\n{}", world.story.join("\n")))
 }
 
-fn explore(cases: u32, sabotage: Sabotage, persist: bool) -> Result<(), String> {
+fn explore<const PLACED: bool>(cases: u32, sabotage: Sabotage, persist: bool) -> Result<(), String> {
     let mut config =
         Config { cases, max_shrink_iters: 4_000, failure_persistence: None, ..Config::default() };
     if persist {
@@ -160,12 +166,15 @@ fn explore(cases: u32, sabotage: Sabotage, persist: bool) -> Result<(), String> 
             Some(Box::new(proptest::test_runner::FileFailurePersistence::WithSource("proptest-regressions")));
         config.source_file = Some(file!());
     }
-    let told = TestRunner::new(config).run(&Story::sequential_strategy(1..80), |(unknowns, events, told)| {
-        // The shrinker drops what was never told.
-        let tell = |n| told.iter().for_each(|c| c.store(n, std::sync::atomic::Ordering::SeqCst));
-        tell(events.len());
-        run(&unknowns, &events, sabotage).map_err(|_| TestCaseError::fail("see the story"))
-    });
+    let told = TestRunner::new(config).run(
+        &Story::<PLACED>::sequential_strategy(1..80),
+        |(unknowns, events, told)| {
+            // The shrinker drops what was never told.
+            let tell = |n| told.iter().for_each(|c| c.store(n, std::sync::atomic::Ordering::SeqCst));
+            tell(events.len());
+            run(&unknowns, &events, sabotage).map_err(|_| TestCaseError::fail("see the story"))
+        },
+    );
     match told {
         // The smallest story that fails, told from its beginning.
         Err(TestError::Fail(_, (unknowns, events, _))) => {
@@ -183,10 +192,21 @@ fn seeds() -> u32 {
 #[test]
 fn one_object_has_one_resource_after_quiescence_and_none_after_its_deletion() {
     let cases = seeds();
-    if let Err(story) = explore(cases, Sabotage::None, true) {
+    if let Err(story) = explore::<false>(cases, Sabotage::None, true) {
         panic!("{story}");
     }
     println!("model: {cases} seeds, 0 duplicates that stay, 0 orphans, 0 stuck");
+}
+
+#[test]
+fn a_kind_with_a_place_has_one_resource_too_and_touches_nobody_elses() {
+    let cases = seeds();
+    if let Err(story) = explore::<true>(cases, Sabotage::None, false) {
+        panic!("{story}");
+    }
+    println!(
+        "model of a place: {cases} seeds, 0 duplicates that stay, 0 orphans, 0 stuck, 0 of others deleted"
+    );
 }
 
 #[test]
@@ -194,7 +214,8 @@ fn a_protocol_that_is_broken_on_purpose_is_caught() {
     for sabotage in
         [Sabotage::SendThenRecord, Sabotage::NoWindow, Sabotage::FreshTokens, Sabotage::HastyFinalizer]
     {
-        let story = explore(20_000, sabotage, false).expect_err(&format!("{sabotage:?} was not noticed"));
+        let story =
+            explore::<false>(20_000, sabotage, false).expect_err(&format!("{sabotage:?} was not noticed"));
         println!("{sabotage:?} caught: {}", story.lines().next().unwrap_or_default());
     }
 }

@@ -134,7 +134,13 @@ impl World {
                 version: self.history.len() as u64 + 1,
                 deleting: false,
                 finalizer: false,
-                request: Request { image: 1, keep: 1, canon: 0, secrets: vec!["login".into()] },
+                request: Request {
+                    image: 1,
+                    keep: 1,
+                    canon: 0,
+                    placed: self.cloud.unknowns.placed,
+                    secrets: vec!["login".into()],
+                },
                 suspend: false,
                 requested_at: None,
                 record: Record::default(),
@@ -329,6 +335,7 @@ impl World {
             requested_at: copy.requested_at.clone(),
             force_delete: false,
             adopt: None,
+            adopt_at: None,
             privileged: None,
         };
         let seen = Observed {
@@ -363,6 +370,15 @@ impl World {
             Read::Object => self.get(p),
             Read::Secrets(_) => self.processes[p].secrets = Some(self.secret_version()),
             Read::List(_) => self.poll(p),
+            Read::Place(place) => {
+                let now = self.clock(p);
+                let views = self.cloud.at_place();
+                let memory = &mut self.processes[p].memory;
+                match fault {
+                    Fault::LostBefore => memory.look_failed(error(Meaning::Unknown), &self.limits, now),
+                    _ => memory.looked_at(place, now.mono, views),
+                }
+            }
             Read::Resource(id) => {
                 let now = self.clock(p);
                 let view = self.cloud.look(&id);
@@ -479,6 +495,7 @@ impl World {
     /// Faults end, and everybody works until nothing happens any more.
     pub fn settle(&mut self) -> Result<(), String> {
         self.cloud.failing_builds = 0;
+        self.cloud.unsquat();
         self.change(|s| {
             s.suspend = false;
             s.requested_at = Some("now".into());
@@ -570,7 +587,7 @@ impl World {
             return Ok(());
         }
         let mut seen = std::collections::BTreeMap::new();
-        for r in &self.cloud.resources {
+        for r in self.cloud.resources.iter().filter(|r| !r.is_by_hand()) {
             if let Some(first) = seen.insert((&r.made_by, format!("{:?}", r.request_made)), &r.id) {
                 return Err(format!("{first} and {} were made by the same attempt", r.id));
             }
@@ -580,8 +597,8 @@ impl World {
 
     pub fn vanish(&mut self) {
         let id: Option<CloudId> = self.cloud.alive().last().map(|r| r.id.clone());
-        if let Some(id) = id {
-            let _ = self.cloud.delete(&id);
+        if let Some(resource) = self.cloud.resources.iter_mut().find(|r| Some(&r.id) == id.as_ref()) {
+            resource.ended = Some((self.now, self.now + self.cloud.unknowns.list_lag));
         }
     }
 }

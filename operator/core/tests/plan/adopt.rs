@@ -44,6 +44,7 @@ fn peer(uid: &str, older_by: i64) -> Peer {
         adopts: None,
         adopting: None,
         owns: BTreeSet::new(),
+        claim: None,
     }
 }
 

@@ -63,6 +63,7 @@ pub fn rest(plan: &Plan<ImageCacheRequest>, object: &Object, status: &ImageCache
 pub fn step(next: &Next<ImageCacheRequest>) -> String {
     match next {
         Next::Rest => "rest".into(),
+        Next::Read(Read::Place(place)) => format!("look at {place}"),
         Next::Read(Read::Object) => "get the object".into(),
         Next::Read(Read::Secrets(names)) => format!("read secrets {}", names.join(",")),
         Next::Read(Read::Namespace) => "read the namespace".into(),

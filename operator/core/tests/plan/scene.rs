@@ -128,6 +128,7 @@ impl Scene {
                 requested_at: None,
                 force_delete: false,
                 adopt: None,
+                adopt_at: None,
                 privileged: None,
             },
             memory: Memory::default(),
@@ -325,6 +326,7 @@ impl Scene {
         self.advance(Duration::from_millis(1));
         match read {
             Read::Object => self.object.live = true,
+            Read::Place(place) => unreachable!("an image cache has no place: {place}"),
             Read::Namespace => self.labels_read = true,
             Read::Peers => self.peers_read = true,
             Read::Users => self.users_read = true,
