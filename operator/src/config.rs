@@ -15,8 +15,8 @@ use eci_core::lease;
 use eci_core::profile::nodes::{NodeKind, VirtualNodes};
 use jiff::SignedDuration;
 
-use crate::cluster;
 use crate::credentials::CredentialsArgs;
+use crate::{cluster, webhook};
 
 /// Most vSwitches (as in the API type).
 const MAX_V_SWITCHES: usize = 10;
@@ -55,6 +55,9 @@ pub enum Part {
     /// Placement of pods after they were created.
     #[value(name = "placement")]
     Placement,
+    /// The admission webhook, which gives pods what profiles say.
+    #[value(name = "webhook")]
+    Webhook,
 }
 
 /// The configuration of the operator.
@@ -150,6 +153,9 @@ pub struct Config {
     /// Act only while holding the Lease eci-operator of the operator's namespace; false for one process alone.
     #[arg(long, default_value_t = true, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     pub leader_elect: bool,
+    /// Flags of the webhook.
+    #[command(flatten)]
+    pub webhook: webhook::Options,
 }
 
 /// Prints the RAM policy that allows what the operator does, and nothing else.
@@ -308,6 +314,7 @@ impl Config {
                 "--virtual-node-taints: there are {taints} for {labels} --virtual-node-labels; give one for each"
             ));
         }
+        self.webhook.check()?;
         // As long as another process may believe that it leads, and a call of its after that.
         let lasts = self.lease_duration();
         let least = self.request_timeout + lasts;
@@ -328,7 +335,7 @@ impl Config {
 }
 
 /// Reads `90s`, `5m`, `1h30m`, `200ms`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let parsed: SignedDuration =
         text.parse().map_err(|_| "use a number with a unit, such as 30s or 5m".to_owned())?;
     Duration::try_from(parsed).map_err(|_| "a duration cannot be negative".to_owned())

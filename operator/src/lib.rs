@@ -35,3 +35,4 @@ pub mod snapshot;
 pub mod sweep;
 pub mod telemetry;
 mod users;
+pub mod webhook;

@@ -22,6 +22,7 @@ use crate::eviction::EvictionMetrics;
 use crate::kind::Key;
 use crate::lease::Leadership;
 use crate::placement::PlacementMetrics;
+use crate::webhook::AdmissionMetrics;
 use board::Board;
 use cloud::{Asked, Sources};
 
@@ -66,6 +67,7 @@ pub struct Metrics {
     call_seconds: Family<ActionLabels, Histogram, fn() -> Histogram>,
     eviction: EvictionMetrics,
     placement: PlacementMetrics,
+    admission: AdmissionMetrics,
 }
 
 fn seconds() -> Histogram {
@@ -123,6 +125,7 @@ impl Metrics {
         );
         let eviction = EvictionMetrics::register(&mut registry);
         let placement = PlacementMetrics::register(&mut registry);
+        let admission = AdmissionMetrics::register(&mut registry);
         Self {
             registry,
             reconciles,
@@ -135,6 +138,7 @@ impl Metrics {
             call_seconds,
             eviction,
             placement,
+            admission,
         }
     }
 
@@ -146,6 +150,11 @@ impl Metrics {
     /// Those of placement.
     pub fn placement(&self) -> PlacementMetrics {
         self.placement.clone()
+    }
+
+    /// Those of admission.
+    pub fn admission(&self) -> AdmissionMetrics {
+        self.admission.clone()
     }
 
     /// Counts a reconcile.

@@ -8,6 +8,7 @@ use eci_aliyun::pace::Rate;
 use eci_core::cloud_resource::Limits;
 use eci_core::data_cache::DataCacheKind;
 use eci_core::image_cache::ImageCacheKind;
+use eci_core::profile::decide::World;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use tokio::net::TcpListener;
@@ -31,6 +32,7 @@ use crate::observe::{Intervals, Observer, Sighting};
 use crate::placement;
 use crate::report::Reporter;
 use crate::sweep::Sweep;
+use crate::webhook;
 
 /// How long running work may take to end after a signal.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(25);
@@ -60,6 +62,17 @@ pub enum RunError {
         /// Why not.
         error: std::io::Error,
     },
+    /// The address of the webhook cannot be had.
+    #[error("cannot listen on --webhook-address {address}: {error}")]
+    ListenWebhook {
+        /// Which.
+        address: std::net::SocketAddr,
+        /// Why not.
+        error: std::io::Error,
+    },
+    /// No TLS.
+    #[error("cannot speak TLS: {0}")]
+    Tls(#[from] rustls::Error),
     /// No name for the lease.
     #[error("cannot make a name for the leader election, the machine gives no random numbers: {0}")]
     Identity(#[from] getrandom::Error),
@@ -145,6 +158,29 @@ pub async fn run(config: Config, signal: impl Future<Output = ()>) -> Result<(),
             dry_run: config.dry_run,
         };
         placement::start(placing, &stopped, &mut tasks);
+    }
+    if config.runs(Part::Webhook) && !config.dry_run {
+        let address = config.webhook.webhook_address;
+        let listen = |error| RunError::ListenWebhook { address, error };
+        let listener = TcpListener::bind(address).await.map_err(listen)?;
+        let process = webhook::Process {
+            client: client.clone(),
+            clock,
+            leadership: leadership.clone(),
+            metrics: metrics.admission(),
+            own_namespace: namespace.clone(),
+            namespaces: config.namespaces.clone(),
+            world: World {
+                nodes: config.virtual_nodes(),
+                // They were read when the program started.
+                rules: config.webhook.rule_settings().unwrap_or_default(),
+                region: Some(config.region.clone()),
+                ..World::default()
+            },
+            options: config.webhook.clone(),
+        };
+        let (_webhook, more) = webhook::start(process, listener, &stopped, &mut tasks)?;
+        steps.extend(more);
     }
     let process = Process {
         client,

@@ -112,6 +112,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   resources: [pods]
   verbs: [patch]
 {{- end }}
+{{- if include "eci-operator.webhook" . }}
+# Which caches new pods can use.
+- apiGroups: [eci-operator.io]
+  resources: [imagecaches, datacaches]
+  verbs: [list, watch]
+{{- end }}
 {{- if include "eci-operator.runs" (list . "eviction") }}
 # Notices, and who stands in the way of an eviction.
 - apiGroups: [""]
@@ -136,6 +142,16 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end }}
 {{- end }}
+{{- end }}
+
+{{/* Not empty when the admission webhook is served: a dry run changes no pods. */}}
+{{- define "eci-operator.webhook" -}}
+{{- if and (include "eci-operator.runs" (list . "webhook")) (not .Values.dryRun) }}true{{ end }}
+{{- end }}
+
+{{/* The Service by which the API server calls the webhook. */}}
+{{- define "eci-operator.webhookService" -}}
+{{- printf "%s-webhook" (include "eci-operator.fullname" . | trunc 55 | trimSuffix "-") }}
 {{- end }}
 
 {{/* Not empty when a part runs: list of the root and the name of the part. */}}

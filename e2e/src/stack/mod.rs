@@ -90,6 +90,8 @@ pub struct Stack {
     args: Vec<String>,
     env: Vec<(String, String)>,
     health: String,
+    /// Where the operator serves its webhook: host and port.
+    webhook: String,
     programs: Programs,
     /// Where operators reach the API server, if not at its own address.
     api_server: Option<String>,
@@ -109,13 +111,26 @@ impl Stack {
     /// Puts the simulated cloud and the charts around a control plane; the operator is still to be started.
     pub async fn around(plane: ControlPlane, programs: Programs, options: &StackOptions) -> Result<Self> {
         let (sim, sim_url) = start_sim(&plane, &programs, options).await?;
-        let (args, env) = install_charts(&plane, &sim_url, options).await?;
+        let webhook = format!("127.0.0.1:{}", free_port()?);
+        let (args, env) = install_charts(&plane, &sim_url, &webhook, options).await?;
         let health = format!("127.0.0.1:{}", free_port()?);
         let cloud = admin::Client::new(&sim_url);
         if options.credentials {
             write_credentials(plane.dir())?;
         }
-        Ok(Self { operator: None, sim, cloud, sim_url, args, env, health, programs, api_server: None, plane })
+        Ok(Self {
+            operator: None,
+            sim,
+            cloud,
+            sim_url,
+            args,
+            env,
+            health,
+            webhook,
+            programs,
+            api_server: None,
+            plane,
+        })
     }
 
     /// The control plane.
@@ -136,6 +151,11 @@ impl Stack {
     /// Where the operator serves health and metrics: host and port.
     pub fn health(&self) -> &str {
         &self.health
+    }
+
+    /// Where the operator serves its webhook: host and port.
+    pub fn webhook(&self) -> &str {
+        &self.webhook
     }
 
     /// An administrator's client of the API server.
@@ -168,12 +188,12 @@ impl Stack {
     /// Starts the operator and does not wait.
     pub async fn launch_operator(&mut self) -> Result<()> {
         ensure!(self.operator.is_none(), "the operator runs already");
-        self.operator = Some(self.launch("operator", "eci-operator-0", &self.health).await?);
+        self.operator = Some(self.launch("operator", "eci-operator-0", &self.health, &self.webhook).await?);
         Ok(())
     }
 
-    /// Starts a process of the operator, as the pod `pod` that serves health at `health`.
-    async fn launch(&self, name: &str, pod: &str, health: &str) -> Result<Process> {
+    /// Starts a process of the operator, as the pod `pod` that serves health at `health` and its webhook at `webhook`.
+    async fn launch(&self, name: &str, pod: &str, health: &str, webhook: &str) -> Result<Process> {
         let token = self.plane.token_for(NAMESPACE, SERVICE_ACCOUNT).await?;
         self.plane.kubeconfig_for_token(&token, &self.operator_kubeconfig(), self.api_server.as_deref())?;
         let own = [
@@ -191,6 +211,7 @@ impl Stack {
         let args = self.args.iter().map(|arg| match arg.split_once('=') {
             // What a process outside of a pod has to have in another place.
             Some(("--listen-address", _)) => format!("--listen-address={health}"),
+            Some(("--webhook-address", _)) => format!("--webhook-address={webhook}"),
             Some(("--credentials-dir", _)) => format!("--credentials-dir={}", credentials.display()),
             _ => arg.clone(),
         });
@@ -338,6 +359,7 @@ async fn start_sim(
 async fn install_charts(
     plane: &ControlPlane,
     endpoint: &str,
+    webhook: &str,
     options: &StackOptions,
 ) -> Result<(Vec<String>, Vec<(String, String)>)> {
     let charts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts");
@@ -365,6 +387,8 @@ async fn install_charts(
     if let (Some(values), Some(more)) = (values.as_object_mut(), options.values.as_object()) {
         values.extend(more.clone());
     }
+    // The API server cannot reach a Service: there is no pod behind it.
+    values["webhook"]["url"] = json!(format!("https://{webhook}"));
     let file = plane.dir().join("values.json");
     fs::write(&file, values.to_string()).context("cannot write the chart's values")?;
     let file = file.display().to_string();

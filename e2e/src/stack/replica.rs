@@ -10,12 +10,18 @@ use crate::testbed::Process;
 pub struct Replica {
     process: Process,
     health: String,
+    webhook: String,
 }
 
 impl Replica {
     /// Where it serves health and metrics: host and port.
     pub fn health(&self) -> &str {
         &self.health
+    }
+
+    /// Where it serves its webhook: host and port. The API server does not ask there.
+    pub fn webhook(&self) -> &str {
+        &self.webhook
     }
 
     /// kill -9.
@@ -30,9 +36,10 @@ impl Stack {
     /// Starts another operator, as the pod `pod`, and waits until it is ready.
     pub async fn start_replica(&self, pod: &str) -> Result<Replica> {
         let health = format!("127.0.0.1:{}", free_port()?);
-        let process = self.launch(pod, pod, &health).await?;
+        let webhook = format!("127.0.0.1:{}", free_port()?);
+        let process = self.launch(pod, pod, &health, &webhook).await?;
         wait_ready(&process, &health).await?;
-        Ok(Replica { process, health })
+        Ok(Replica { process, health, webhook })
     }
 
     /// Makes another operator the stack's own; the one before ends if it still runs.

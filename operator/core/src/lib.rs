@@ -4,6 +4,7 @@
 //! inputs are arguments, so that every decision can be tested, printed and replayed.
 #![warn(missing_docs)]
 
+pub mod admission;
 pub mod audit;
 pub mod cloud;
 pub mod cloud_resource;

@@ -162,6 +162,11 @@ impl Profiles {
         self.ordered.iter()
     }
 
+    /// The labels that profiles in mode Enforce give to pods.
+    pub fn given(&self) -> &BTreeSet<(String, String)> {
+        &self.given
+    }
+
     /// Every profile with why it does not apply to a pod, in order.
     pub fn tried<'a>(&'a self, of: Subject<'_>) -> impl Iterator<Item = (&'a Profile, Option<Mismatch>)> {
         let outside = self.outside(&of);

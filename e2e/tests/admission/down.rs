@@ -1,0 +1,84 @@
+//! Without the operator: pods are created all the same, but for those that must not start without their data; and once
+//! it was uninstalled nothing of it is left.
+
+use anyhow::{Context as _, Result, ensure};
+use eci_e2e::eventually::eventually;
+use eci_e2e::stack::NAMESPACE;
+use k8s_openapi::api::admissionregistration::v1::{
+    MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
+};
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use kube::api::{Patch, PatchParams, PostParams};
+use serde_json::json;
+
+use super::{PATIENCE, annotates, mark, marked, namespace, pod, profile, refusal, stack, tried};
+
+/// The name of both configurations.
+const CONFIGURATION: &str = "eci-operator-eci-system";
+
+#[tokio::test]
+async fn a_dead_operator_keeps_only_those_pods_away_that_need_their_data() -> Result<()> {
+    let mut stack = stack(json!({})).await?;
+    let client = stack.client()?;
+    let pods = namespace(&client, "down", json!({})).await?;
+    profile(&client, "plain", annotates("plain", "example.com/note", "x")).await?;
+    let mut data = annotates("data", "example.com/note", "x");
+    data["dataCaches"] = json!([{ "mountPath": "/model", "name": "model" }]);
+    profile(&client, "data", data).await?;
+    marked(&pods, &pod("a", "plain"), Some("plain@1")).await?;
+    let configurations: Api<MutatingWebhookConfiguration> = Api::all(client.clone());
+    eventually("both profiles are programmed", PATIENCE, || async {
+        let found = configurations.get(CONFIGURATION).await.map_err(|error| error.to_string())?;
+        let webhooks = found.webhooks.unwrap_or_default();
+        let fails = webhooks.iter().filter(|w| w.failure_policy.as_deref() == Some("Fail")).count();
+        // One for the annotation, one for the profile; and three for pods that go to virtual nodes without one.
+        if (webhooks.len(), fails) == (6, 2) { Ok(()) } else { Err(format!("{webhooks:?}")) }
+    })
+    .await?;
+    // What somebody else changes is put right.
+    let open = json!({ "webhooks": null });
+    configurations.patch(CONFIGURATION, &PatchParams::default(), &Patch::Merge(open)).await?;
+    marked(&pods, &pod("a", "plain"), Some("plain@1")).await?;
+
+    stack.kill_operator().await?;
+    for app in ["plain", "other"] {
+        let made = tried(&pods, &pod("a", app)).await?;
+        ensure!(mark(&made).is_none(), "{app}");
+    }
+    let words = refusal(tried(&pods, &pod("a", "data")).await)?;
+    ensure!(words.contains("failed calling webhook"), "{words}");
+    let mut asks = pod("a", "other");
+    asks["metadata"]["annotations"] = json!({ "eci-operator.io/data-caches": "model=/model" });
+    let words = refusal(tried(&pods, &asks).await)?;
+    ensure!(words.contains("data-caches.pods.eci-operator.io"), "{words}");
+    // Whoever opted out, or is of the system, is not kept away either.
+    asks["metadata"]["labels"]["eci-operator.io/inject"] = json!("disabled");
+    tried(&pods, &asks).await?;
+    asks["metadata"]["labels"] = json!({});
+    tried(&Api::namespaced(client.clone(), "kube-system"), &asks).await?;
+    tried(&Api::namespaced(client.clone(), NAMESPACE), &asks).await?;
+    // Nothing else waits for it: pods change and go, other objects come.
+    pods.create(&PostParams::default(), &serde_json::from_value(pod("kept", "data-less"))?).await?;
+    pods.delete("kept", &kube::api::DeleteParams::default().grace_period(0)).await?;
+    stack.plane().kubectl(["create", "service", "nodeport", "web", "--tcp=80", "-n", "down"]).await?.ok()?;
+
+    stack.start_operator().await?;
+    marked(&pods, &pod("a", "plain"), Some("plain@1")).await?;
+
+    stack.plane().helm(["uninstall", "eci-operator", "-n", NAMESPACE]).await?.ok()?;
+    let others: Api<ValidatingWebhookConfiguration> = Api::all(client.clone());
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), NAMESPACE);
+    eventually("nothing of the webhook is left", PATIENCE, || async {
+        let left = [
+            configurations.get_opt(CONFIGURATION).await.map(|found| found.is_some()),
+            others.get_opt(CONFIGURATION).await.map(|found| found.is_some()),
+            secrets.get_opt("eci-operator-webhook").await.map(|found| found.is_some()),
+        ];
+        let left = left.into_iter().collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?;
+        if left == [false; 3] { Ok(()) } else { Err(format!("{left:?}")) }
+    })
+    .await?;
+    tried(&pods, &pod("a", "data")).await.context("after the end nobody is kept away")?;
+    Ok(())
+}
