@@ -1,5 +1,6 @@
 //! The one entry for every task of the repository.
 
+mod admission;
 #[cfg(test)]
 mod arrows;
 mod bed;

@@ -147,7 +147,11 @@ fn decisions(count: usize) -> Result<Decided> {
     let mut all = (0..count).map(profile).collect::<Result<Vec<_>>>()?;
     let base = json!({ "priority": -5, "selector": { "namespaceSelector": { "matchExpressions": [
         { "key": "team", "operator": "Exists" }] } }, "placement": { "policy": "Fair" } });
-    all.push(Profile { name: "base".to_owned(), generation: 1, spec: Arc::new(serde_json::from_value(base)?) });
+    all.push(Profile {
+        name: "base".to_owned(),
+        generation: 1,
+        spec: Arc::new(serde_json::from_value(base)?),
+    });
     let profiles = Profiles::new(all, "eci-system");
     let world = World::default();
     let mut times = Vec::with_capacity(DECISIONS);

@@ -1,10 +1,12 @@
 //! Measurements of everything together. What they find wrong is an invariant that does not hold, never a time: times
 //! depend on the machine.
 
+mod admission;
 pub mod crash;
 pub mod eviction;
 mod measure;
 mod reconcile;
 mod table;
 
+pub use admission::{Admission, run as admission};
 pub use reconcile::{Reconcile, run as reconcile};

@@ -9,6 +9,9 @@ use eci_e2e::bench;
 #[path = "../../../xtask/src/reconcile.rs"]
 mod args;
 
+#[path = "../../../xtask/src/admission.rs"]
+mod admission;
+
 #[path = "../../../xtask/src/crash.rs"]
 mod crash;
 
@@ -18,6 +21,7 @@ mod eviction;
 #[derive(clap::Parser)]
 #[command(bin_name = "cargo xtask bench")]
 enum Cli {
+    Admission(admission::AdmissionArgs),
     Crash(crash::CrashArgs),
     Reconcile(args::ReconcileArgs),
     Eviction(eviction::EvictionArgs),
@@ -26,6 +30,9 @@ enum Cli {
 #[tokio::main]
 async fn main() -> ExitCode {
     let result = match Cli::parse() {
+        Cli::Admission(args) => {
+            bench::admission(bench::Admission { pods: args.pods, release: args.release }).await
+        }
         // The model has run already.
         Cli::Crash(crash::CrashArgs { kills, seed, seeds: _ }) => {
             bench::crash::run(bench::crash::Crash { deaths: kills, seed }).await

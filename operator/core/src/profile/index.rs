@@ -1,72 +1,71 @@
-//! Which profiles are worth a look for a pod, of many.
-//!
-//! Each profile in mode Enforce is found by one label that a pod or namespace must have for it to apply, so that the cost
-//! of a decision is a matter of the profiles that share a label with the pod, and not of all there are.
+//! Which profiles can match at all, found by one label instead of by looking at each profile.
 
 use std::collections::BTreeMap;
 
-use eci_api::eci_profile::{LabelOperator, LabelSelection, ProfileMode};
+use eci_api::eci_profile::{LabelOperator, LabelSelection};
 
 use super::{Labels, Profile, Subject};
 
-/// Places of profiles in their order, by key and value of a label.
-type Keyed = BTreeMap<String, BTreeMap<String, Vec<usize>>>;
+/// Positions of profiles by the value that they want of a label.
+type ByLabel = BTreeMap<String, BTreeMap<String, Vec<usize>>>;
 
+/// Every profile is in one place of it: with a label that it cannot do without, or with those that have none.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Index {
-    by_pod: Keyed,
-    by_namespace: Keyed,
-    /// Those that need no particular label.
-    rest: Vec<usize>,
+    by_namespace: ByLabel,
+    by_pod: ByLabel,
+    /// Profiles that want no particular value of any label.
+    others: Vec<usize>,
 }
 
 impl Index {
-    pub(super) fn of(ordered: &[Profile]) -> Self {
+    /// Of profiles, by their position.
+    pub(super) fn of(profiles: &[Profile]) -> Self {
         let mut index = Self::default();
-        for (place, profile) in ordered.iter().enumerate() {
-            if profile.spec.mode != ProfileMode::Enforce {
-                continue;
-            }
+        for (position, profile) in profiles.iter().enumerate() {
             let selector = &profile.spec.selector;
-            let (keyed, (key, values)) = if let Some(needed) = selector.pod_selector.as_ref().and_then(needed)
-            {
-                (&mut index.by_pod, needed)
-            } else if let Some(needed) = selector.namespace_selector.as_ref().and_then(needed) {
-                (&mut index.by_namespace, needed)
-            } else {
-                index.rest.push(place);
-                continue;
+            let of_namespace = selector.namespace_selector.as_ref().and_then(wanted);
+            let of_pod = selector.pod_selector.as_ref().and_then(wanted);
+            // A pod's labels tell more profiles apart than those of its namespace, which many share.
+            let (place, (key, values)) = match (of_pod, of_namespace) {
+                (Some(wanted), _) => (&mut index.by_pod, wanted),
+                (None, Some(wanted)) => (&mut index.by_namespace, wanted),
+                (None, None) => {
+                    index.others.push(position);
+                    continue;
+                }
             };
-            let of_key = keyed.entry(key.to_owned()).or_default();
+            let place = place.entry(key.to_owned()).or_default();
             for value in values {
-                of_key.entry(value.to_owned()).or_default().push(place);
+                let positions = place.entry(value.to_owned()).or_default();
+                // A value that is listed twice is one value.
+                if positions.last() != Some(&position) {
+                    positions.push(position);
+                }
             }
         }
         index
     }
 
-    /// The places of all profiles that may apply, in order.
+    /// The profiles that can match, in order; all others do not.
     pub(super) fn candidates(&self, of: Subject<'_>) -> Vec<usize> {
-        let mut places = self.rest.clone();
-        let mut add = |keyed: &Keyed, labels: &Labels| {
-            for (key, value) in labels {
-                places.extend(keyed.get(key).and_then(|values| values.get(value)).into_iter().flatten());
-            }
-        };
-        add(&self.by_pod, of.labels);
-        add(&self.by_namespace, of.namespace_labels);
-        places.sort_unstable();
-        places.dedup();
-        places
+        let mut found = self.others.clone();
+        found.extend(at(&self.by_pod, of.labels));
+        found.extend(at(&self.by_namespace, of.namespace_labels));
+        found.sort_unstable();
+        found
     }
 }
 
-/// A label that must be there, with the values of which it must have one.
-fn needed(selection: &LabelSelection) -> Option<(&str, Vec<&str>)> {
-    let by_label = selection.match_labels.iter().next();
-    by_label.map(|(key, value)| (key.as_str(), vec![value.0.as_str()])).or_else(|| {
-        let mut expressions = selection.match_expressions.iter();
-        let one_of = expressions.find(|expression| expression.operator == LabelOperator::In)?;
-        Some((one_of.key.as_str(), one_of.values.iter().map(|value| value.0.as_str()).collect()))
-    })
+fn at<'a>(place: &'a ByLabel, labels: &'a Labels) -> impl Iterator<Item = usize> + 'a {
+    labels.iter().filter_map(|(key, value)| place.get(key)?.get(value)).flatten().copied()
+}
+
+/// A label without one of these values the selector does not match.
+fn wanted(selector: &LabelSelection) -> Option<(&str, Vec<&str>)> {
+    if let Some((key, value)) = selector.match_labels.iter().next() {
+        return Some((key, vec![&value.0]));
+    }
+    let expression = selector.match_expressions.iter().find(|e| e.operator == LabelOperator::In)?;
+    Some((&expression.key, expression.values.iter().map(|value| value.0.as_str()).collect()))
 }

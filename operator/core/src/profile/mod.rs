@@ -139,8 +139,8 @@ impl fmt::Display for Mismatch {
 #[derive(Clone, Debug, Default)]
 pub struct Profiles {
     ordered: Vec<Profile>,
-    index: Index,
     own_namespace: String,
+    index: Index,
     /// The labels that profiles in mode Enforce give to pods.
     given: BTreeSet<(String, String)>,
 }
@@ -154,7 +154,7 @@ impl Profiles {
         let labels = enforced.flat_map(|p| &p.spec.effects).flat_map(|effects| &effects.labels);
         let given = labels.map(|(key, value)| (key.clone(), value.0.clone())).collect();
         let index = Index::of(&ordered);
-        Self { ordered, index, own_namespace: own_namespace.to_owned(), given }
+        Self { ordered, own_namespace: own_namespace.to_owned(), index, given }
     }
 
     /// All, in order.
@@ -178,9 +178,7 @@ impl Profiles {
 
     /// The profiles in mode Enforce that apply to a pod, in order: those that may change something.
     pub fn enforced<'a>(&'a self, of: Subject<'_>) -> impl Iterator<Item = &'a Profile> {
-        let places = if self.outside(&of).is_none() { self.index.candidates(of) } else { Vec::new() };
-        let candidates = places.into_iter().filter_map(|place| self.ordered.get(place));
-        candidates.filter(move |profile| profile.mismatch(&of, &self.given).is_none())
+        self.matching(of).filter(|profile| profile.spec.mode == ProfileMode::Enforce)
     }
 
     /// The profile whose settings of spot instances count for a pod, which are taken as a whole: the first in mode
@@ -191,8 +189,9 @@ impl Profiles {
 
     /// The profiles that select a pod, in order, those in mode Audit too.
     pub fn matching<'a>(&'a self, of: Subject<'_>) -> impl Iterator<Item = &'a Profile> {
-        let inside = self.outside(&of).is_none();
-        self.ordered.iter().filter(move |profile| inside && profile.mismatch(&of, &self.given).is_none())
+        let candidates = if self.outside(&of).is_none() { self.index.candidates(of) } else { Vec::new() };
+        let candidates = candidates.into_iter().filter_map(|position| self.ordered.get(position));
+        candidates.filter(move |profile| profile.mismatch(&of, &self.given).is_none())
     }
 
     /// The profiles in mode Enforce that may apply to a pod which has these labels and perhaps others, in order.
