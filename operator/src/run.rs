@@ -127,38 +127,7 @@ pub async fn run(config: Config, signal: impl Future<Output = ()>) -> Result<(),
     let (stop, stopped) = watch::channel(false);
     let mut tasks = JoinSet::new();
     let mut steps = Vec::new();
-    if config.runs(Part::Eviction) {
-        let evictions = eviction::Process {
-            client: client.clone(),
-            requests: eviction::Requests::new(kube)?,
-            clock,
-            leadership: leadership.clone(),
-            metrics: metrics.eviction(),
-            pod: pod.clone(),
-            own_namespace: namespace.clone(),
-            namespaces: config.namespaces.clone(),
-            virtual_labels: config.virtual_node_labels.clone(),
-            settings: config.eviction(),
-            dry_run: config.dry_run,
-        };
-        let done = eviction::start(evictions, &stopped, &mut tasks);
-        let missing = "pods, PodDisruptionBudgets and nodes have not been read from the API server";
-        steps.push(Step { done, missing });
-    }
-    if config.runs(Part::Placement) {
-        let placing = placement::Process {
-            client: client.clone(),
-            clock,
-            leadership: leadership.clone(),
-            metrics: metrics.placement(),
-            pod: pod.clone(),
-            own_namespace: namespace.clone(),
-            namespaces: config.namespaces.clone(),
-            nodes: config.virtual_nodes(),
-            dry_run: config.dry_run,
-        };
-        placement::start(placing, &stopped, &mut tasks);
-    }
+    let mut standing = None;
     if config.runs(Part::Webhook) && !config.dry_run {
         let address = config.webhook.webhook_address;
         let listen = |error| RunError::ListenWebhook { address, error };
@@ -179,8 +148,42 @@ pub async fn run(config: Config, signal: impl Future<Output = ()>) -> Result<(),
             },
             options: config.webhook.clone(),
         };
-        let (_webhook, more) = webhook::start(process, listener, &stopped, &mut tasks)?;
+        let (webhook, more) = webhook::start(process, listener, &stopped, &mut tasks)?;
+        standing = Some(webhook.standing);
         steps.extend(more);
+    }
+    if config.runs(Part::Eviction) {
+        let evictions = eviction::Process {
+            client: client.clone(),
+            requests: eviction::Requests::new(kube)?,
+            clock,
+            leadership: leadership.clone(),
+            metrics: metrics.eviction(),
+            pod: pod.clone(),
+            own_namespace: namespace.clone(),
+            namespaces: config.namespaces.clone(),
+            virtual_labels: config.virtual_node_labels.clone(),
+            settings: config.eviction(),
+            standing,
+            dry_run: config.dry_run,
+        };
+        let done = eviction::start(evictions, &stopped, &mut tasks);
+        let missing = "pods, PodDisruptionBudgets and nodes have not been read from the API server";
+        steps.push(Step { done, missing });
+    }
+    if config.runs(Part::Placement) {
+        let placing = placement::Process {
+            client: client.clone(),
+            clock,
+            leadership: leadership.clone(),
+            metrics: metrics.placement(),
+            pod: pod.clone(),
+            own_namespace: namespace.clone(),
+            namespaces: config.namespaces.clone(),
+            nodes: config.virtual_nodes(),
+            dry_run: config.dry_run,
+        };
+        placement::start(placing, &stopped, &mut tasks);
     }
     let process = Process {
         client,

@@ -24,6 +24,7 @@ use super::watch::Sight;
 use crate::clock::Clock;
 use crate::kubernetes::{FIELD_MANAGER, KubeError, call};
 use crate::lease::Leadership;
+use crate::webhook;
 
 /// Most changes that are taken in before the engine decides.
 const BATCH: usize = 256;
@@ -46,6 +47,8 @@ pub(super) struct Parts {
     pub(super) metrics: EvictionMetrics,
     /// What the engine is set to.
     pub(super) settings: Settings,
+    /// Where the webhook stands, when this process serves one.
+    pub(super) standing: Option<watch::Receiver<Arc<webhook::Standing>>>,
     /// Whether requests and words are only logged.
     pub(super) dry_run: bool,
 }
@@ -74,7 +77,7 @@ pub(super) struct Conductor {
 impl Conductor {
     /// A loop that has seen nothing. `ready` turns true when the watches have shown enough to begin.
     pub(super) fn new(parts: Parts, view: View, ready: watch::Sender<bool>) -> Self {
-        let desk = Desk::new(parts.settings.policy);
+        let desk = Desk::new(parts.settings.policy, parts.standing.clone());
         Self {
             parts,
             view,
@@ -99,6 +102,7 @@ impl Conductor {
     ) {
         let mut sights = super::watch::all(&client, namespaces);
         let leadership = self.parts.leadership.clone();
+        let mut standing = self.parts.standing.clone();
         let mut leads = false;
         loop {
             let clock = self.parts.clock;
@@ -120,6 +124,7 @@ impl Conductor {
                     }
                     Err(error) => tracing::error!(%error, "a request to evict failed in itself; it counts as lost"),
                 },
+                () = moved(standing.as_mut()), if leads => self.look_soon(),
                 () = sleep_until(clock, self.wake) => tell.push(Event::Tick),
                 () = sleep_until(clock, self.count_at) => self.count(),
                 () = sleep_until(clock, self.chorus.wake()) => self.say(clock.now().mono),
@@ -403,4 +408,14 @@ async fn sleep_until(clock: Clock, moment: Option<Mono>) {
         }
         None => std::future::pending().await,
     }
+}
+
+/// Resolves when the webhook stands otherwise than before; never without one.
+async fn moved(standing: Option<&mut watch::Receiver<Arc<webhook::Standing>>>) {
+    if let Some(standing) = standing
+        && standing.changed().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending::<()>().await;
 }

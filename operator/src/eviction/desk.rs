@@ -11,17 +11,19 @@ use eci_core::eviction::lint::{self, Verdict};
 use eci_core::eviction::notice::Policy;
 use eci_core::eviction::remains::removal;
 use eci_core::eviction::{Engine, PodRef, Standing};
-use eci_core::profile::status::{Facts, Permits, Trouble, status, trouble};
+use eci_core::profile::status::{self as profile_status, Facts, Permits, Trouble, status, trouble};
 use eci_core::time::{Mono, Now};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 use serde_json::Value;
+use tokio::sync::watch;
 
 use super::survey::{Survey, WorkloadKey, survey};
 use super::view::View;
 use super::watch::Watched;
 use crate::patch;
+use crate::webhook;
 
 /// How often the desk looks while something changes.
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -96,6 +98,8 @@ struct Losses {
 #[derive(Debug)]
 pub(super) struct Desk {
     policy: Policy,
+    /// Where the webhook stands, when there is one.
+    standing: Option<watch::Receiver<Arc<webhook::Standing>>>,
     survey: Survey,
     verdicts: BTreeMap<Arc<str>, Verdict>,
     survey_due: Option<Mono>,
@@ -118,9 +122,10 @@ pub(super) struct Desk {
 
 impl Desk {
     /// An empty desk.
-    pub(super) fn new(policy: Policy) -> Self {
+    pub(super) fn new(policy: Policy, standing: Option<watch::Receiver<Arc<webhook::Standing>>>) -> Self {
         Self {
             policy,
+            standing,
             survey: Survey::default(),
             verdicts: BTreeMap::new(),
             survey_due: Some(Mono::default()),
@@ -297,6 +302,7 @@ impl Desk {
             let losses = self.losses.get(&name).copied().unwrap_or_default();
             let counts = self.survey.counts.get(&name).cloned().unwrap_or_default();
             let facts = Facts {
+                webhook: self.webhook(&name),
                 verdict: self.verdict(profile, &name, engine.is_some()),
                 trouble: self.trouble(profile, now.mono),
                 counts: ProfileCounts { lost_pods: losses.lost, degraded_pods: losses.degraded, ..counts },
@@ -317,6 +323,12 @@ impl Desk {
             jobs.push(Job::Write(Write { profile: name, patch, counted, losses }));
         }
         jobs
+    }
+
+    fn webhook(&self, profile: &str) -> profile_status::Webhook {
+        self.standing.as_ref().map_or(profile_status::Webhook::Off, |standing| {
+            profile_status::Webhook::Told(standing.borrow().programmed.get(profile).copied())
+        })
     }
 
     fn verdict(&self, profile: &EciProfile, name: &Arc<str>, known: bool) -> Option<Verdict> {

@@ -23,6 +23,8 @@ mod tell;
 mod view;
 mod watch;
 
+use std::sync::Arc;
+
 use eci_core::eviction::Settings;
 use kube::Client;
 use tokio::sync::watch as signal;
@@ -35,6 +37,7 @@ use self::tell::Teller;
 use self::view::View;
 use crate::clock::Clock;
 use crate::lease::Leadership;
+use crate::webhook;
 
 /// What evictions need of the process.
 pub struct Process {
@@ -58,6 +61,8 @@ pub struct Process {
     pub virtual_labels: Vec<(String, String)>,
     /// What the engine is set to.
     pub settings: Settings,
+    /// Where the webhook stands, when this process serves one.
+    pub standing: Option<signal::Receiver<Arc<webhook::Standing>>>,
     /// Whether requests and words are only logged.
     pub dry_run: bool,
 }
@@ -82,6 +87,7 @@ pub fn start(
         leadership,
         metrics,
         settings: process.settings,
+        standing: process.standing,
         dry_run: process.dry_run,
     };
     let conductor = Conductor::new(parts, view, ready);

@@ -63,9 +63,26 @@ pub fn trouble(spot: &Spot, failing_watch: Option<&str>, permits: &Permits) -> O
     Some(Trouble { reason: ProfileReason::DeletionNotPermitted, message })
 }
 
+/// Whether new pods get what a profile says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Webhook {
+    /// This operator serves no webhook.
+    Off,
+    /// The API server was told to ask about the pods of this generation of the profile; `None` when of none.
+    Told(Option<i64>),
+}
+
+impl Default for Webhook {
+    fn default() -> Self {
+        Self::Told(None)
+    }
+}
+
 /// What is known about a profile beyond its spec.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Facts {
+    /// Whether new pods get what it says.
+    pub webhook: Webhook,
     /// Whether its spot pods could be evicted in time; `None` when that was not looked at yet.
     pub verdict: Option<Verdict>,
     /// What only a person can put right.
@@ -98,11 +115,11 @@ pub fn status(
     let accepted = refused.is_none();
     let (reason, message) = refused.unwrap_or((ProfileReason::Valid, "The spec is valid.".to_owned()));
     conditions.set(ConditionType::Accepted, Some(accepted), reason, &message);
-    let (reason, message) = readiness(spec.mode);
+    let (ready, reason, message) = readiness(spec.mode, facts.webhook, generation);
     let audit = facts.audit.as_ref().filter(|_| spec.mode == ProfileMode::Audit);
     conditions.set(
         ConditionType::Ready,
-        Some(false),
+        Some(ready),
         reason,
         audit.map_or(message, |(message, _)| message.as_str()),
     );
@@ -142,15 +159,26 @@ pub fn status(
     }
 }
 
-/// Why new pods do not get what the profile says: nothing puts it into them yet.
-const fn readiness(mode: ProfileMode) -> (ProfileReason, &'static str) {
-    match mode {
-        ProfileMode::Enforce => (
+/// Whether new pods get what the profile says, and why.
+fn readiness(mode: ProfileMode, webhook: Webhook, generation: i64) -> (bool, ProfileReason, &'static str) {
+    match (mode, webhook) {
+        (ProfileMode::Audit, _) => {
+            (false, ProfileReason::AuditOnly, "spec.mode is Audit: nothing is changed.")
+        }
+        (ProfileMode::Disabled, _) => (false, ProfileReason::Disabled, "spec.mode is Disabled."),
+        (ProfileMode::Enforce, Webhook::Off) => (
+            false,
             ProfileReason::WebhookNotReady,
-            "This version of the operator does not change new pods. It evicts the spot pods that the profile selects and that ask for it by annotation.",
+            "The part webhook of the operator is switched off: new pods do not get what the profile says. Add it to --controllers (chart value controllers).",
         ),
-        ProfileMode::Audit => (ProfileReason::AuditOnly, "spec.mode is Audit: nothing is changed."),
-        ProfileMode::Disabled => (ProfileReason::Disabled, "spec.mode is Disabled."),
+        (ProfileMode::Enforce, Webhook::Told(told)) if told == Some(generation) => {
+            (true, ProfileReason::Programmed, "New pods get what the profile says.")
+        }
+        (ProfileMode::Enforce, Webhook::Told(_)) => (
+            false,
+            ProfileReason::WebhookNotReady,
+            "The API server was not yet told to ask the operator about pods of this generation of the profile.",
+        ),
     }
 }
 
@@ -233,6 +261,20 @@ mod tests {
             said(&first),
             ["Accepted=True Valid", "Ready=False WebhookNotReady", "EvictionReady=True Evictable"]
         );
+    }
+
+    #[test]
+    fn a_profile_is_ready_when_the_api_server_asks_for_its_generation() {
+        for (webhook, generation, wanted) in [
+            (Webhook::Off, 3, "Ready=False WebhookNotReady"),
+            (Webhook::Told(None), 3, "Ready=False WebhookNotReady"),
+            (Webhook::Told(Some(2)), 3, "Ready=False WebhookNotReady"),
+            (Webhook::Told(Some(3)), 3, "Ready=True Programmed"),
+        ] {
+            let facts = Facts { webhook, ..Facts::default() };
+            let status = status(None, (&spec(true), generation), &facts, true, at(1));
+            assert_eq!(said(&status)[1], wanted, "{webhook:?}");
+        }
     }
 
     #[test]
