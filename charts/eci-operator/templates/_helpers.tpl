@@ -90,10 +90,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   resources: [pods]
   verbs: [list]
 {{- end }}
-{{- if and (include "eci-operator.runs" (list . "placement")) (not (has "imagecaches" $kinds)) }}
+{{- $others := list }}
+{{- range list "imagecaches" "datacaches" }}{{ if not (has . $kinds) }}{{ $others = append $others . }}{{ end }}{{ end }}
+{{- if and (include "eci-operator.runs" (list . "placement")) $others }}
 # Pods may start from them.
 - apiGroups: [eci-operator.io]
-  resources: [imagecaches]
+  resources: [{{ join ", " $others }}]
   verbs: [list, watch]
 {{- end }}
 {{- if not .Values.dryRun }}

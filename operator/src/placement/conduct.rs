@@ -175,7 +175,7 @@ impl Conductor {
         let mut words = Vec::new();
         let wakes = [
             self.admissions(&mut jobs, &mut words, &mut counts, now.wall),
-            self.gates(&mut jobs, &mut counts, now.wall),
+            self.gates(&mut jobs, &mut words, &mut counts, now.wall),
         ];
         self.costs(&mut jobs);
         self.count_missed(&mut words, &mut counts, now.wall);
@@ -235,7 +235,13 @@ impl Conductor {
     }
 
     /// Gates that go now.
-    fn gates(&self, jobs: &mut Vec<(Job, String)>, counts: &mut Counts, now: Timestamp) -> Option<Timestamp> {
+    fn gates(
+        &self,
+        jobs: &mut Vec<(Job, String)>,
+        words: &mut Vec<Word>,
+        counts: &mut Counts,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
         let mut wake: Option<Timestamp> = None;
         for known in self.view.pods().filter(|known| known.gated && !known.leaves) {
             counts.gated += 1;
@@ -243,6 +249,15 @@ impl Conductor {
             let (profiles, world, namespace) = self.view.deciding(&known.id.namespace);
             let plan = gate::plan(profiles, world, namespace, pod, now);
             wake = wake.into_iter().chain(plan.wake).min();
+            if !plan.overdue.is_empty() {
+                counts.overdue += 1;
+                words.push(Word {
+                    pod: known.id.clone(),
+                    reason: PodReason::DataCacheLate,
+                    note: "A data cache that the pod mounts is not Available, ten minutes after the pod was created. The pod goes on waiting, for it must not start without it: look at the DataCaches of its namespace (kubectl get datac).".to_owned(),
+                    at: now,
+                });
+            }
             if plan.open.is_empty() {
                 continue;
             }

@@ -51,6 +51,8 @@ pub(super) struct Counts {
     pub(super) held: u64,
     /// Behind a gate of the operator.
     pub(super) gated: u64,
+    /// Of these, those that wait for a data cache for long.
+    pub(super) overdue: u64,
     /// Made without what their profile says.
     pub(super) missed: u64,
 }
@@ -99,8 +101,14 @@ impl PlacementMetrics {
 
     /// How many pods stand where.
     pub(super) fn counted(&self, counts: Counts) {
-        let Counts { virtual_nodes, held, gated, missed } = counts;
-        for (state, n) in [("Virtual", virtual_nodes), ("Held", held), ("Gated", gated), ("Missed", missed)] {
+        let Counts { virtual_nodes, held, gated, overdue, missed } = counts;
+        for (state, n) in [
+            ("Virtual", virtual_nodes),
+            ("Held", held),
+            ("Gated", gated),
+            ("Overdue", overdue),
+            ("Missed", missed),
+        ] {
             self.pods.get_or_create(&StateLabels { state }).set(i64::try_from(n).unwrap_or(i64::MAX));
         }
     }

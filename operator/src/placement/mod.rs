@@ -11,6 +11,7 @@
 
 mod act;
 mod conduct;
+mod facts;
 mod metrics;
 mod pod;
 mod tell;

@@ -3,13 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use eci_api::condition::ConditionType;
+use eci_api::data_cache::DataCache;
 use eci_api::eci_profile::{EciProfile, ImageCacheReference};
 use eci_api::image_cache::ImageCache;
 use eci_core::placement::Rule;
 use eci_core::placement::judge;
 use eci_core::placement::spill::{Candidate, Stand};
-use eci_core::profile::caches::CacheFacts;
 use eci_core::profile::decide::{Namespace, World, applied};
 use eci_core::profile::nodes::VirtualNodes;
 use eci_core::profile::{Profile, Profiles, Subject};
@@ -18,6 +17,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use kube::core::DeserializeGuard;
 
+use super::facts::{changed, data_facts, facts};
 use super::pod::{Known, Labels};
 use super::watch::{Change, Sight, Watched};
 
@@ -54,6 +54,7 @@ pub(super) struct View {
     ordered: Profiles,
     rules: BTreeMap<Arc<str>, Rule>,
     caches: BTreeMap<ImageCacheReference, (usize, u64)>,
+    data: BTreeMap<(String, String), (usize, u64)>,
     memo: BTreeMap<(Arc<str>, Labels), Arc<Applied>>,
     progress: BTreeMap<(Watched, usize), Progress>,
     sources: usize,
@@ -75,6 +76,7 @@ impl View {
             ordered: Profiles::default(),
             rules: BTreeMap::new(),
             caches: BTreeMap::new(),
+            data: BTreeMap::new(),
             memo: BTreeMap::new(),
             progress: BTreeMap::new(),
             sources,
@@ -127,6 +129,7 @@ impl View {
             }
             Sight::Profile(change) => self.see_profile(change),
             Sight::ImageCache(source, change) => self.see_cache(source, change),
+            Sight::DataCache(source, change) => self.see_data(source, change),
         }
     }
 
@@ -265,6 +268,34 @@ impl View {
         }
     }
 
+    fn see_data(&mut self, source: usize, change: Change<DeserializeGuard<DataCache>>) {
+        let list = self.advance(Watched::DataCaches, source, &change);
+        let key = |guarded: &DeserializeGuard<DataCache>| {
+            (guarded.namespace().unwrap_or_default(), guarded.name_any())
+        };
+        match change {
+            Change::Listing => {}
+            Change::Seen(guarded) => {
+                let key = key(&guarded);
+                self.data.insert(key.clone(), (source, list));
+                match guarded.0 {
+                    Ok(cache) => drop(self.world.data_caches.insert(key, data_facts(&cache))),
+                    Err(_) => drop(self.world.data_caches.remove(&key)),
+                }
+            }
+            Change::Gone(guarded) => {
+                let key = key(&guarded);
+                self.data.remove(&key);
+                self.world.data_caches.remove(&key);
+            }
+            Change::Listed => {
+                self.data.retain(|_, seen| seen.0 != source || seen.1 >= list);
+                let data = &self.data;
+                self.world.data_caches.retain(|key, _| data.contains_key(key));
+            }
+        }
+    }
+
     /// Judges all pods anew if that is due.
     pub(super) fn settle(&mut self) {
         if !std::mem::take(&mut self.stale) {
@@ -387,28 +418,5 @@ impl View {
         };
         let seen = seen.seen;
         self.put_pod(pod, seen, now);
-    }
-}
-
-/// When the spec of a profile was last written, as far as its fields' managers tell; else when it was created.
-fn changed(profile: &EciProfile) -> Timestamp {
-    let of_spec = |entry: &&k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry| {
-        entry.subresource.as_deref().unwrap_or_default().is_empty()
-    };
-    let managed = profile.metadata.managed_fields.iter().flatten().filter(of_spec);
-    let times = managed.filter_map(|entry| entry.time.as_ref()).chain(&profile.metadata.creation_timestamp);
-    times.map(|time| time.0).max().unwrap_or(Timestamp::MIN)
-}
-
-/// What pods need to know of an image cache.
-fn facts(cache: &ImageCache) -> CacheFacts {
-    let status = cache.status.as_ref();
-    let ready = status.is_some_and(|status| {
-        let mut conditions = status.conditions.iter();
-        conditions.any(|c| c.type_ == ConditionType::Ready.as_str() && c.status == "True")
-    });
-    CacheFacts {
-        usable: status.filter(|_| ready).and_then(|status| status.image_cache_id.clone()),
-        images: cache.spec.images.iter().map(ToString::to_string).collect(),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 
+use eci_api::data_cache::DataCache;
 use eci_api::eci_profile::EciProfile;
 use eci_api::image_cache::ImageCache;
 use futures::stream::{self, BoxStream};
@@ -34,12 +35,14 @@ pub(super) enum Watched {
     Profiles,
     /// ImageCaches.
     ImageCaches,
+    /// DataCaches.
+    DataCaches,
 }
 
 impl Watched {
     /// Every one.
     pub(super) const ALL: &'static [Self] =
-        &[Self::Pods, Self::Nodes, Self::Namespaces, Self::Profiles, Self::ImageCaches];
+        &[Self::Pods, Self::Nodes, Self::Namespaces, Self::Profiles, Self::ImageCaches, Self::DataCaches];
 
     /// The word in metrics and log lines: the plural of the resource.
     pub(super) const fn as_str(self) -> &'static str {
@@ -49,12 +52,13 @@ impl Watched {
             Self::Namespaces => "namespaces",
             Self::Profiles => "eciprofiles",
             Self::ImageCaches => "imagecaches",
+            Self::DataCaches => "datacaches",
         }
     }
 
     /// Whether there is one watch for each namespace that the operator works in.
     pub(super) const fn is_namespaced(self) -> bool {
-        matches!(self, Self::Pods | Self::ImageCaches)
+        matches!(self, Self::Pods | Self::ImageCaches | Self::DataCaches)
     }
 }
 
@@ -95,6 +99,8 @@ pub(super) enum Sight {
     Profile(Change<DeserializeGuard<EciProfile>>),
     /// An image cache.
     ImageCache(usize, Change<DeserializeGuard<ImageCache>>),
+    /// A data cache.
+    DataCache(usize, Change<DeserializeGuard<DataCache>>),
     /// A watch fails. It is tried again.
     Failed(Watched, String),
 }
@@ -142,6 +148,8 @@ pub(super) fn all(
             .push(stream_of(api(client, namespace), Watched::Pods, move |change| Sight::Pod(number, change)));
         let caches = move |change| Sight::ImageCache(number, change);
         streams.push(stream_of(api(client, namespace), Watched::ImageCaches, caches));
+        let data = move |change| Sight::DataCache(number, change);
+        streams.push(stream_of(api(client, namespace), Watched::DataCaches, data));
     }
     stream::select_all(streams)
 }

@@ -1,7 +1,8 @@
 //! When the operator's own scheduling gates go.
 //!
 //! A gate is asked for by [`decide`]. So whether it may go is the same question again, of the pod as it would be without
-//! the gate: when the answer has no gate any more, the cache is there, or nobody wants it now.
+//! the gate: when the answer has no gate any more, the cache is there, or nobody wants it now. One thing more: a pod that
+//! mounts data caches never starts without them, whatever became of the profile that asked for them.
 
 use std::time::Duration;
 
@@ -12,15 +13,16 @@ use k8s_openapi::api::core::v1::Pod;
 use super::duration;
 use crate::profile::Profiles;
 use crate::profile::caches::IMAGE_CACHE_GATE;
+use crate::profile::data_caches::{self, DATA_CACHE_GATE};
 use crate::profile::decide::{Change, Decision, Field, Moment, Namespace, Winner, World, decide};
 use crate::profile::unit::Unit;
 use crate::time::after;
 
-/// `imageCache.readyTimeout` when absent.
+/// `imageCache.readyTimeout` when absent; and after what time it is told that data caches are missing.
 pub const READY_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// The operator's gates.
-pub const GATES: [&str; 1] = [IMAGE_CACHE_GATE];
+pub const GATES: [&str; 2] = [IMAGE_CACHE_GATE, DATA_CACHE_GATE];
 
 /// What becomes of the gates of a pod.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -31,6 +33,8 @@ pub struct GatePlan {
     pub changes: Vec<Change>,
     /// Gates that go without what the pod waited for, since it came too late.
     pub late: Vec<&'static str>,
+    /// Gates that stay, though what the pod waits for should have come by now.
+    pub overdue: Vec<&'static str>,
     /// When to look again, if nothing changes before.
     pub wake: Option<Timestamp>,
 }
@@ -60,11 +64,16 @@ pub fn plan(
             spec.scheduling_gates.iter_mut().for_each(|gates| gates.retain(|other| other.name != gate));
         }
         let mut decision = decide(profiles, world, namespace, &without, Moment::Creation);
-        if asks_for(&decision, gate) {
+        let waits_for_data = gate == DATA_CACHE_GATE && lacks_data(&decision, &without);
+        if waits_for_data || asks_for(&decision, gate) {
             let created = pod.metadata.creation_timestamp.as_ref().map_or(Timestamp::MIN, |time| time.0);
-            let due = after(created, timeout(profiles, &decision));
+            let due = after(created, timeout(profiles, &decision, gate));
             if due > now {
                 plan.wake = Some(plan.wake.map_or(due, |wake| wake.min(due)));
+                continue;
+            }
+            if gate == DATA_CACHE_GATE {
+                plan.overdue.push(gate);
                 continue;
             }
             plan.late.push(gate);
@@ -86,8 +95,18 @@ fn asks_for(decision: &Decision, gate: &str) -> bool {
     decision.changes.iter().any(|change| matches!(change, Change::Gate(name) if name == gate))
 }
 
+/// Whether a pod mounts data caches that are not all known and in order.
+fn lacks_data(decision: &Decision, pod: &Pod) -> bool {
+    let mounts = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten()).any(data_caches::is_ours);
+    let found = decision.winners.keys().any(|field| matches!(field, Field::DataCache(_)));
+    decision.denial.is_some() || mounts && !found
+}
+
 /// How long the pod waits: as the profile says whose image cache it is.
-fn timeout(profiles: &Profiles, decision: &Decision) -> Duration {
+fn timeout(profiles: &Profiles, decision: &Decision, gate: &str) -> Duration {
+    if gate != IMAGE_CACHE_GATE {
+        return READY_TIMEOUT;
+    }
     let Some(Winner::Profile(name)) = decision.winners.get(&Field::Unit(Unit::ImageCache)) else {
         return READY_TIMEOUT;
     };
@@ -108,6 +127,7 @@ mod tests {
 
     use super::*;
     use crate::profile::caches::CacheFacts;
+    use crate::profile::data_caches::DataCacheFacts;
     use crate::profile::{Labels, Profile};
 
     fn profiles(spec: Option<Value>) -> Profiles {
@@ -186,6 +206,46 @@ mod tests {
         assert_eq!((nobody.open, nobody.changes.len()), (vec![IMAGE_CACHE_GATE], 0));
         let gone = planned(&profiles(Some(waits())), &World::default(), &gated, 0);
         assert_eq!(gone.open, [IMAGE_CACHE_GATE], "no cache covers it any more");
+    }
+
+    #[test]
+    fn a_pod_never_starts_without_its_data_caches() {
+        let mut gated = pod(&[DATA_CACHE_GATE]);
+        let asks = ("eci-operator.io/data-caches".to_owned(), "model=/models".to_owned());
+        gated.metadata.annotations.get_or_insert_default().extend([asks]);
+        let world = |available| {
+            let facts = DataCacheFacts {
+                bucket: "default".into(),
+                path: "/models/a".into(),
+                available,
+                reason: "Building".into(),
+            };
+            World { data_caches: [(("shop".into(), "model".into()), facts)].into(), ..World::default() }
+        };
+        let none = profiles(None);
+        for (world, minutes, opens, overdue) in [
+            (world(true), 1, true, false),
+            (world(true), 60, true, false),
+            (world(false), 1, false, false),
+            (world(false), 10, false, true),
+            (World::default(), 1, false, false),
+            (World::default(), 10, false, true),
+        ] {
+            let plan = planned(&none, &world, &gated, minutes);
+            assert_eq!(
+                (!plan.open.is_empty(), !plan.overdue.is_empty()),
+                (opens, overdue),
+                "{minutes} {plan:?}"
+            );
+            assert_eq!(plan.wake.is_some(), !opens && !overdue);
+        }
+        // Mounted by a profile that is gone.
+        let mut mounted = pod(&[DATA_CACHE_GATE]);
+        let volume = json!({ "name": "eci-data-cache-model", "hostPath": { "path": "/models/a" } });
+        mounted.spec.as_mut().unwrap().volumes = serde_json::from_value(json!([volume])).unwrap();
+        assert!(planned(&none, &world(true), &mounted, 1).open.is_empty());
+        // Nobody asks for any.
+        assert_eq!(planned(&none, &world(false), &pod(&[DATA_CACHE_GATE]), 1).open, [DATA_CACHE_GATE]);
     }
 
     #[test]

@@ -11,6 +11,8 @@ pub enum PodReason {
     GateOpened,
     /// The image cache came too late: the pod starts without it.
     ImageCacheLate,
+    /// A data cache is not Available after ten minutes: the pod goes on waiting for it.
+    DataCacheLate,
     /// The pod was made without what a profile says that selects it.
     ProfileMissed,
 }
@@ -22,6 +24,7 @@ impl PodReason {
         Self::LimitTooSmall,
         Self::GateOpened,
         Self::ImageCacheLate,
+        Self::DataCacheLate,
         Self::ProfileMissed,
     ];
 
@@ -32,12 +35,13 @@ impl PodReason {
             Self::LimitTooSmall => "LimitTooSmall",
             Self::GateOpened => "GateOpened",
             Self::ImageCacheLate => "ImageCacheLate",
+            Self::DataCacheLate => "DataCacheLate",
             Self::ProfileMissed => "ProfileMissed",
         }
     }
 
     /// Whether it is a cause for concern.
     pub const fn is_warning(self) -> bool {
-        matches!(self, Self::LimitTooSmall | Self::ImageCacheLate | Self::ProfileMissed)
+        matches!(self, Self::LimitTooSmall | Self::ImageCacheLate | Self::DataCacheLate | Self::ProfileMissed)
     }
 }
