@@ -1,6 +1,6 @@
 //! Limits: never exceeded, whoever leads; and what an operator finds that was away.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result, ensure};
@@ -32,19 +32,21 @@ impl Witness {
         let api: Api<Pod> = Api::namespaced(client, namespace);
         let seen = Arc::clone(&most);
         let task = tokio::spawn(async move {
-            let mut taking: BTreeMap<String, ()> = BTreeMap::new();
+            let mut taking = BTreeSet::new();
             let mut events = watcher::watcher(api, watcher::Config::default()).boxed();
             while let Ok(event) = events.try_next().await {
                 match event {
                     Some(Event::Apply(pod) | Event::InitApply(pod)) => {
                         let takes = on_regular(&pod).map_or_else(|| tolerates(&pod), |regular| !regular);
                         if takes {
-                            taking.insert(pod.name_any(), ());
+                            taking.insert(pod.name_any());
                         } else {
                             taking.remove(&pod.name_any());
                         }
                     }
-                    Some(Event::Delete(pod)) => drop(taking.remove(&pod.name_any())),
+                    Some(Event::Delete(pod)) => {
+                        taking.remove(&pod.name_any());
+                    }
                     Some(Event::Init | Event::InitDone) => {}
                     None => return,
                 }
@@ -89,7 +91,8 @@ async fn limits_hold_under_a_crowd_and_the_death_of_the_leader_and_a_restart_for
         stack.kill_operator().await
     };
     let (created, killed) = tokio::join!(creating, killing);
-    (created?, killed?);
+    created?;
+    killed?;
     eventually("the other operator leads", PATIENCE, || async {
         let led = leads(replica.health()).await.map_err(|error| error.to_string())?;
         if led { Ok(()) } else { Err("it does not".to_owned()) }
