@@ -22,6 +22,8 @@ pub enum ConditionType {
     Paused,
     /// The object is being deleted, and is not, because pods would start from its resource; the message says which.
     DeletionBlocked,
+    /// Whether pods start from the resource; not there while nothing is known.
+    Matched,
     /// EciProfile: the spec is valid.
     Accepted,
     /// EciProfile: admission knows this generation.
@@ -30,6 +32,8 @@ pub enum ConditionType {
     Conflicted,
     /// EciProfile: the spot pods could be evicted in time.
     EvictionReady,
+    /// EciProfile: pods can start in the vSwitches of `spec.network`.
+    NetworkReady,
     /// EciProfile: the market's price was never above `spec.spot.priceLimit`.
     PriceLimitSufficient,
 }
@@ -44,10 +48,12 @@ impl ConditionType {
             Self::Updating => "Updating",
             Self::Paused => "Paused",
             Self::DeletionBlocked => "DeletionBlocked",
+            Self::Matched => "Matched",
             Self::Accepted => "Accepted",
             Self::Programmed => "Programmed",
             Self::Conflicted => "Conflicted",
             Self::EvictionReady => "EvictionReady",
+            Self::NetworkReady => "NetworkReady",
             Self::PriceLimitSufficient => "PriceLimitSufficient",
         }
     }
@@ -118,6 +124,12 @@ reasons! {
         Deleting,
         /// The object is being deleted and the cloud resource is kept (`deletionPolicy: Retain`).
         Releasing,
+        /// Pods start from the resource.
+        Matched,
+        /// Pods whose images are all in the cache started without it, and none from it.
+        NeverMatched,
+        /// Every pod that started from the cache has images that the cache has not.
+        PartialOnly,
         /// The object is being deleted, and pods would start from its cloud resource: the message names the pod
         /// templates, CronJobs, pending pods and profiles. Delete or change them, or set the annotation
         /// eci-operator.io/force-delete=true.
@@ -250,6 +262,14 @@ reasons! {
         /// The market's price is above `spec.spot.priceLimit` everywhere: no spot instance can be had. Raise the limit
         /// to what the message says.
         PriceLimitUnderMarket,
+        /// The vSwitches of `spec.network` exist, in one VPC, and one of them has free addresses.
+        VSwitchesUsable,
+        /// A vSwitch of `spec.network` does not exist in the operator's region; the message names it.
+        VSwitchNotFound,
+        /// No vSwitch of `spec.network` has a free address. Add another one.
+        VSwitchFull,
+        /// The vSwitches of `spec.network` are in several VPCs; the message names these.
+        VSwitchesOfSeveralVPCs,
         /// No price of the last 30 days is known for what the pods run on.
         MarketUnknown,
     }
@@ -304,6 +324,23 @@ pub fn set(current: &[Condition], wanted: &[Wanted], generation: i64, now: Times
     }
     result.extend(current.iter().filter(|c| !ours.iter().any(|t| t.as_str() == c.type_)).cloned());
     result
+}
+
+/// Makes `current` say one thing more, or again: `wanted` stands in the place of the condition of its type. [`set`] keeps
+/// it as long as its type is not among those that [`set`] decides on.
+pub fn set_beside(current: &mut Vec<Condition>, wanted: &Wanted, generation: i64, now: Timestamp) {
+    let type_ = wanted.type_.as_str();
+    let since = set(
+        &current.iter().filter(|c| c.type_ == type_).cloned().collect::<Vec<_>>(),
+        std::slice::from_ref(wanted),
+        generation,
+        now,
+    );
+    let Some(new) = since.into_iter().next() else { return };
+    match current.iter_mut().find(|c| c.type_ == type_) {
+        Some(known) => *known = new,
+        None => current.push(new),
+    }
 }
 
 /// Kubernetes times have whole seconds.

@@ -312,6 +312,9 @@ pub struct ImageCacheStatus {
     /// When a pod last used the resource.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_matched_time: Option<Time>,
+    /// How many pods started from it, as far as the operator saw. Written at most every 10 minutes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub matches: Option<Matches>,
     /// A create call whose outcome is not yet known. Written before the call is sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operation: Option<Operation>,
@@ -354,6 +357,28 @@ pub struct ImageCacheStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 5))]
     pub events: Vec<CloudEvent>,
+}
+
+/// How many pods started from a resource.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Matches {
+    /// Pods that started from it.
+    pub hits: i64,
+    /// Of these, pods with images that it has not.
+    #[serde(default)]
+    pub partial_hits: i64,
+    /// Pods whose images it has all and that started without an image cache while it was usable.
+    pub misses: i64,
+    /// When the vendor last said that a pod starts from it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_hit_time: Option<Time>,
+    /// What the vendor said up to then is counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counted_time: Option<Time>,
+    /// When this was written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub written_time: Option<Time>,
 }
 
 /// An image of a cache.

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use eci_api::condition::Reason;
 
 /// Reasons of things that are as they should be.
-const NO_FAULTS: [&str; 9] = [
+const NO_FAULTS: [&str; 10] = [
+    "Matched",
     "Available",
     "Pending",
     "Building",
@@ -83,7 +84,7 @@ fn every_row_names_a_reason_that_exists_and_a_test_that_checks_its_words_and_its
             continue;
         };
         assert!(reasons.contains(reason.as_str()), "{fault}: there is no reason {reason}");
-        let conditions = ["Reconciling", "Stalled", "DeletionBlocked"];
+        let conditions = ["Reconciling", "Stalled", "DeletionBlocked", "Matched"];
         assert!(conditions.contains(&condition.as_str()), "{fault}: {condition}");
         let body = body(&source, test).unwrap_or_else(|| panic!("{fault}: {file} has no {test}"));
         assert!(body.contains(reason.as_str()), "{fault}: {test} does not wait for {reason}");

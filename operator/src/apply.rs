@@ -1,9 +1,11 @@
 //! The effects of a plan, each done once.
 
+use std::time::Duration;
+
 use eci_api::condition::Reason;
 use eci_api::image_cache::SecretVersion;
 use eci_core::cloud::{ClientToken, Cloud, CloudError, CloudId, Meaning, Place};
-use eci_core::cloud_resource::{Create, DeleteReason, Effect, Outcome, PRIVILEGED, Plan, Problem};
+use eci_core::cloud_resource::{Create, DeleteReason, Effect, Outcome, PRIVILEGED, Plan, Problem, Record};
 use eci_core::pull_secret::PullSecret;
 use kube::{Resource as _, ResourceExt as _};
 use serde_json::{Value, json};
@@ -101,17 +103,39 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
         }
         let old = K::status_of(&copy.object).cloned();
         let now = self.clock.now().wall;
-        let new = K::status(old.as_ref(), &plan.record, Some(&plan.conditions), view, copy.generation(), now);
+        let mut new =
+            K::status(old.as_ref(), &plan.record, Some(&plan.conditions), view, copy.generation(), now);
+        let counted = plan.record.current.as_ref().and_then(|current| {
+            let pending = self.matches.pending(&current.id)?;
+            let Some(with_counts) = K::matched(&new, &pending, copy.generation(), now) else {
+                if K::counts_due(&new, now).is_none() {
+                    // Another process has counted it.
+                    self.matches.written(&current.id, &pending);
+                }
+                return None;
+            };
+            new = with_counts;
+            Some((current.id.clone(), pending))
+        });
         self.metrics.stands(K::NOUN, &copy.key, K::conditions(&new));
         let Some(difference) = difference::<K>(old.as_ref(), &new, &copy.key)? else { return Ok(true) };
         self.gate(&copy.key, Moment::Before, "Status")?;
         let outcome = self.write_status(&difference, copy, entry).await?;
         self.gate(&copy.key, Moment::After, "Status")?;
         let Outcome::Written(version) = outcome else { return Ok(false) };
+        if let Some((id, pending)) = counted {
+            self.matches.written(&id, &pending);
+        }
         entry.memory.wrote(version);
         let before = old.as_ref().map_or(&[][..], K::conditions);
         self.reporter.transition(&copy.object, before, K::conditions(&new)).await;
         Ok(true)
+    }
+
+    /// When counts of pods that are not written yet are to be.
+    pub(crate) fn counts_due(&self, record: &Record<K::Request>, copy: &ObjectCopy<K>) -> Option<Duration> {
+        self.matches.pending(&record.current.as_ref()?.id)?;
+        K::counts_due(K::status_of(&copy.object)?, self.clock.now().wall)
     }
 
     async fn write_status(

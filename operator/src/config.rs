@@ -77,6 +77,14 @@ pub struct Config {
     /// Endpoint of the cloud API; default: the region's on the Internet. http is accepted for loopback addresses only.
     #[arg(long, env = "ECI_ENDPOINT")]
     pub endpoint: Option<String>,
+    /// Endpoint of the API of ECS, which knows the prices of spot instances; default: the region's, or --endpoint when that
+    /// is a loopback address.
+    #[arg(long, env = "ECI_ECS_ENDPOINT")]
+    pub ecs_endpoint: Option<String>,
+    /// Endpoint of the API of VPC, which knows the vSwitches; default: the region's, or --endpoint when that is a loopback
+    /// address.
+    #[arg(long, env = "ECI_VPC_ENDPOINT")]
+    pub vpc_endpoint: Option<String>,
     /// vSwitches for objects that name none, separated by commas, in the order of preference.
     #[arg(long, value_delimiter = ',')]
     pub vswitch_ids: Vec<String>,
@@ -255,6 +263,15 @@ impl Config {
         )
     }
 
+    /// The endpoint of another service than ECI: what was said of it, or a simulator that serves all.
+    pub(crate) fn endpoint_of(&self, said: Option<&String>) -> Option<String> {
+        let simulator = || {
+            let endpoint = self.endpoint.as_ref()?;
+            Endpoint::parse(endpoint).ok().filter(Endpoint::is_loopback).map(|_| endpoint.clone())
+        };
+        said.cloned().or_else(simulator)
+    }
+
     /// Whether the part runs.
     pub fn runs(&self, part: Part) -> bool {
         self.controllers.contains(&part)
@@ -280,8 +297,14 @@ impl Config {
 
     fn check(&self) -> Result<(), String> {
         check_region(&self.region).map_err(|e| format!("--region {:?}: {e}", self.region))?;
-        if let Some(endpoint) = &self.endpoint {
-            Endpoint::parse(endpoint).map_err(|e| format!("--endpoint: {e}"))?;
+        for (flag, endpoint) in [
+            ("--endpoint", &self.endpoint),
+            ("--ecs-endpoint", &self.ecs_endpoint),
+            ("--vpc-endpoint", &self.vpc_endpoint),
+        ] {
+            if let Some(endpoint) = endpoint {
+                Endpoint::parse(endpoint).map_err(|e| format!("{flag}: {e}"))?;
+            }
         }
         self.credentials.check()?;
         if let Some(id) = self.cluster_id.as_ref().filter(|id| !cluster::is_valid(id)) {

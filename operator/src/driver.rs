@@ -29,6 +29,7 @@ use crate::dry_run::Rehearsal;
 use crate::kind::{Key, Managed, uid_of};
 use crate::kubernetes::{KubeError, Objects};
 use crate::lease::Leadership;
+use crate::matches::MatchBook;
 use crate::metrics::Metrics;
 use crate::observe::Observer;
 use crate::peers::Registry;
@@ -247,6 +248,7 @@ pub struct Driver<K: Managed, C> {
     pub(crate) peers: Registry<K>,
     users: UserSurvey,
     pub(crate) room: RoomKeeper,
+    pub(crate) matches: Arc<MatchBook>,
 }
 
 impl<K: Managed, C: Cloud> Driver<K, C> {
@@ -277,6 +279,7 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
             peers: Registry::new(None),
             users,
             room: RoomKeeper::default(),
+            matches: Arc::default(),
         }
     }
 
@@ -297,6 +300,11 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
     #[must_use]
     pub fn with_leadership(self, leadership: Leadership) -> Self {
         Self { leadership, ..self }
+    }
+
+    /// What pods start from, which somebody else counts.
+    pub(crate) fn matches(&self) -> Arc<MatchBook> {
+        Arc::clone(&self.matches)
     }
 
     /// Reconciles an object, of which `object` is any copy. Never to be called twice at once for one object.
@@ -469,7 +477,9 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
                 Next::Rest => {
                     let view = newest_view(&plan, list.as_ref(), entry.look.as_ref());
                     if self.rest(&plan, view.as_ref(), &mut copy, entry).await? {
-                        return Ok(Verdict::Rested(plan.wake));
+                        let counts = self.counts_due(&plan.record, &copy);
+                        let wake = plan.wake.into_iter().chain(counts).min();
+                        return Ok(Verdict::Rested(wake));
                     }
                     if !self.refresh(&mut copy, &entry.uid).await? {
                         return Ok(Verdict::Gone);

@@ -1,15 +1,17 @@
 //! `ImageCache`: wiring only.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use eci_api::condition::Wanted;
 use eci_api::image_cache::{ImageCache, ImageCacheRequest, ImageCacheStatus};
 use eci_core::cloud::{
-    ClientToken, Cloud, CloudError, CloudId, CreateImageCache, ImageCacheView, Page, PageToken,
+    CacheState, ClientToken, Cloud, CloudError, CloudId, CreateImageCache, ImageCacheView, Page, PageToken,
     RegistryCredential, Usage,
 };
 use eci_core::cloud_resource::{Create, Desired, Mark, Peer, Record, marks_of_image_cache};
 use eci_core::image_cache::{self, Defaults, ImageCacheKind};
+use eci_core::matches::{self, Candidate, Pending};
 use eci_core::pull_secret::{self, PullSecret, PullSecretError};
 use eci_core::quota::Quota;
 use eci_core::sweeper::Orphan;
@@ -69,6 +71,27 @@ impl Managed for ImageCacheKind {
         now: Timestamp,
     ) -> ImageCacheStatus {
         image_cache::status(old, record, conditions, view, generation, now)
+    }
+
+    const COUNTED: bool = true;
+
+    fn candidate(view: &ImageCacheView) -> Option<Candidate> {
+        let usable = view.state == CacheState::Ready;
+        Some(Candidate { id: view.id.clone(), images: view.images.clone(), usable })
+    }
+
+    fn matched(
+        status: &ImageCacheStatus,
+        pending: &Pending,
+        generation: i64,
+        now: Timestamp,
+    ) -> Option<ImageCacheStatus> {
+        image_cache::matched(status, pending, generation, now)
+    }
+
+    fn counts_due(status: &ImageCacheStatus, now: Timestamp) -> Option<Duration> {
+        // What is due and was not written has nothing new in it.
+        Some(matches::due_in(status.matches.as_ref(), now)).filter(|wait| !wait.is_zero())
     }
 
     fn credentials(

@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Debug};
 use std::future::Future;
+use std::time::Duration;
 
 use eci_api::condition::Wanted;
 use eci_core::cloud::{ClientToken, Cloud, CloudError, CloudId, Page, PageToken, Place, Usage};
 use eci_core::cloud_resource::{Create, Desired, Kind, Mark, Peer, Record};
 use eci_core::image_cache::Defaults;
+use eci_core::matches::{Candidate, Pending};
 use eci_core::pull_secret::PullSecret;
 use eci_core::quota::Quota;
 use eci_core::sweeper::Orphan;
@@ -62,6 +64,26 @@ pub trait Managed: Kind<View: PartialEq, Request: Serialize> + Send + Sync {
         generation: i64,
         now: Timestamp,
     ) -> Self::Status;
+    /// Whether the starts of pods are counted of this kind.
+    const COUNTED: bool = false;
+    /// A resource, as far as pods start from it.
+    fn candidate(_view: &Self::View) -> Option<Candidate> {
+        None
+    }
+    /// The status with what was counted of pods since; `None` when there is nothing to be written now. Of kinds that pods
+    /// are not counted of, there never is.
+    fn matched(
+        _status: &Self::Status,
+        _pending: &Pending,
+        _generation: i64,
+        _now: Timestamp,
+    ) -> Option<Self::Status> {
+        None
+    }
+    /// When what was counted since may be written; `None` for never.
+    fn counts_due(_status: &Self::Status, _now: Timestamp) -> Option<Duration> {
+        None
+    }
     /// What the secrets give for this request.
     fn credentials(
         request: &Self::Request,

@@ -2,11 +2,13 @@
 
 mod board;
 mod cloud;
+mod pods;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use eci_core::cloud::{CloudError, Meaning};
+use eci_core::network::State;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _, text};
 use prometheus_client::metrics::counter::Counter;
@@ -25,6 +27,7 @@ use crate::placement::PlacementMetrics;
 use crate::webhook::AdmissionMetrics;
 use board::Board;
 use cloud::{Asked, Sources};
+use pods::PodMetrics;
 
 pub use cloud::ListFacts;
 
@@ -68,6 +71,7 @@ pub struct Metrics {
     eviction: EvictionMetrics,
     placement: PlacementMetrics,
     admission: AdmissionMetrics,
+    pods: PodMetrics,
 }
 
 fn seconds() -> Histogram {
@@ -126,6 +130,7 @@ impl Metrics {
         let eviction = EvictionMetrics::register(&mut registry);
         let placement = PlacementMetrics::register(&mut registry);
         let admission = AdmissionMetrics::register(&mut registry);
+        let pods = PodMetrics::register(&mut registry);
         Self {
             registry,
             reconciles,
@@ -139,7 +144,23 @@ impl Metrics {
             eviction,
             placement,
             admission,
+            pods,
         }
+    }
+
+    /// The vendor said of a pod whether it starts from an image cache.
+    pub fn matched(&self, hit: bool) {
+        self.pods.matched(hit);
+    }
+
+    /// Such a pod started.
+    pub fn started(&self, hit: bool, took: Duration) {
+        self.pods.started(hit, took);
+    }
+
+    /// The vSwitches that profiles and the operator's defaults name are so.
+    pub fn v_switches(&self, states: impl IntoIterator<Item = State>) {
+        self.pods.v_switches(states);
     }
 
     /// Those of evictions.

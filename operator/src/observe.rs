@@ -154,6 +154,19 @@ impl<K: Managed> Observer<K> {
         self.sighting.borrow().snapshot.as_ref().map_or(0, |snapshot| snapshot.count(is_so))
     }
 
+    /// What the newest complete list shows, as far as it is of use.
+    pub(crate) fn views<T>(&self, of: impl Fn(&K::View) -> T) -> Vec<T> {
+        self.sighting.borrow().snapshot.as_ref().map_or_else(Vec::new, |snapshot| snapshot.map(of))
+    }
+
+    /// Has the object reconciled that a resource of the newest complete list belongs to.
+    pub(crate) fn nudge_owner(&self, id: &CloudId) {
+        let owner = self.sighting.borrow().snapshot.as_ref().and_then(|snapshot| snapshot.owner_of(id));
+        if let Some(key) = owner {
+            self.nudge(key);
+        }
+    }
+
     /// The newest complete list, reduced to what concerns `owner`, and the error of the newest try.
     pub fn look(&self, owner: &Owner) -> (Option<List<K>>, Option<Arc<CloudError>>) {
         let Sighting { snapshot, error, suspect, .. } = self.sighting.borrow().clone();

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use eci_aliyun::client::{LONGEST_WAIT, READ_RETRIES};
 use eci_aliyun::pace::Rate;
+use eci_aliyun::{NetworkClient, SpotClient};
 use eci_core::cloud_resource::Limits;
 use eci_core::data_cache::DataCacheKind;
 use eci_core::image_cache::ImageCacheKind;
@@ -25,10 +26,12 @@ use crate::eviction;
 use crate::kind::Managed;
 use crate::kubernetes::Objects;
 use crate::lease::{self, Elector, Leadership, LeaseLost};
+use crate::matches::Matching;
 use crate::metered::{CallLimits, Metered};
 use crate::metrics::Metrics;
 use crate::nudge::Nudges;
 use crate::observe::{Intervals, Observer, Sighting};
+use crate::outlook::{Asking, Outlook};
 use crate::placement;
 use crate::report::Reporter;
 use crate::sweep::Sweep;
@@ -153,6 +156,20 @@ pub async fn run(config: Config, signal: impl Future<Output = ()>) -> Result<(),
         steps.extend(more);
     }
     if config.runs(Part::Eviction) {
+        let outlook = Arc::<Outlook>::default();
+        let asking = asking(&config, &outlook, &metrics, limits.reads, clock)?;
+        let (mut stopping, leading) = (stopped.clone(), leadership.clone());
+        tasks.spawn(async move {
+            let asking = async {
+                leading.acquired().await;
+                asking.run().await;
+            };
+            tokio::select! {
+                () = asking => {}
+                _ = stopping.wait_for(|stop| *stop) => {}
+            }
+            "outlook of profiles"
+        });
         let evictions = eviction::Process {
             client: client.clone(),
             requests: eviction::Requests::new(kube)?,
@@ -166,6 +183,7 @@ pub async fn run(config: Config, signal: impl Future<Output = ()>) -> Result<(),
             settings: config.eviction(),
             standing,
             dry_run: config.dry_run,
+            outlook,
         };
         let done = eviction::start(evictions, &stopped, &mut tasks);
         let missing = "pods, PodDisruptionBudgets and nodes have not been read from the API server";
@@ -330,6 +348,13 @@ fn caches<K: Managed>(
     )
     .with_namespaces((!config.namespaces.is_empty()).then(|| config.namespaces.iter().cloned().collect()))
     .with_leadership(leadership.clone());
+    let matching = Matching {
+        client: client.clone(),
+        namespaces: config.namespaces.clone(),
+        book: driver.matches(),
+        observer: Arc::clone(&observer),
+        metrics: Arc::clone(&metrics),
+    };
     let shared = Arc::new(Shared::new(driver, config.workers));
 
     let (mut watches, mut stores) = (Vec::new(), Vec::new());
@@ -373,6 +398,21 @@ fn caches<K: Managed>(
         words.readiness
     });
 
+    if K::COUNTED {
+        let (mut stopping, leading) = (stopped.clone(), leadership.clone());
+        tasks.spawn(async move {
+            let counting = async {
+                leading.acquired().await;
+                matching.run().await;
+            };
+            tokio::select! {
+                () = counting => {}
+                _ = stopping.wait_for(|stop| *stop) => {}
+            }
+            "image cache matches"
+        });
+    }
+
     let sweep = Sweep {
         observer: Arc::clone(&observer),
         stores,
@@ -408,6 +448,32 @@ fn caches<K: Managed>(
         words.poller
     });
     [Step { done: objects_read, missing: words.unread }, Step { done: cloud_asked, missing: words.unasked }]
+}
+
+/// What asks the other services of the cloud about profiles.
+fn asking(
+    config: &Config,
+    outlook: &Arc<Outlook>,
+    metrics: &Arc<Metrics>,
+    call_limit: Duration,
+    clock: Clock,
+) -> Result<Asking<NetworkClient, SpotClient>, RunError> {
+    let (_, credentials) = config.credentials.provider(|name| std::env::var(name).ok());
+    let of = |endpoint: Option<&String>| eci_aliyun::Config {
+        endpoint: config.endpoint_of(endpoint),
+        connect_timeout: CONNECT_LIMIT.min(config.request_timeout / 3),
+        request_timeout: config.request_timeout,
+        ..eci_aliyun::Config::new(config.region.clone(), Arc::clone(&credentials))
+    };
+    Ok(Asking {
+        outlook: Arc::clone(outlook),
+        network: NetworkClient::new(of(config.vpc_endpoint.as_ref()))?,
+        market: SpotClient::new(of(config.ecs_endpoint.as_ref()))?,
+        clock,
+        metrics: Arc::clone(metrics),
+        defaults: config.vswitch_ids.clone(),
+        call_limit,
+    })
 }
 
 fn cloud(config: &Config) -> Result<eci_aliyun::Client, RunError> {

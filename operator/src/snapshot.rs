@@ -84,6 +84,18 @@ impl<K: Managed> Snapshot<K> {
         self.items.get(id)
     }
 
+    /// Every resource, as far as it is of use.
+    pub(crate) fn map<T>(&self, of: impl Fn(&K::View) -> T) -> Vec<T> {
+        self.items.values().map(of).collect()
+    }
+
+    /// The object that a resource belongs to by its tags.
+    pub(crate) fn owner_of(&self, id: &CloudId) -> Option<Key> {
+        let tags = K::tags(self.items.get(id)?);
+        let (namespace, name) = (tags.get(TAG_NAMESPACE)?.clone(), tags.get(TAG_NAME)?.clone());
+        Some(Key { namespace, name })
+    }
+
     /// How many of its resources are so.
     pub(crate) fn count(&self, is_so: impl Fn(&K::View) -> bool) -> usize {
         self.items.values().filter(|view| is_so(view)).count()

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use eci_api::condition::Reason;
 use eci_core::cloud::{CloudError, Meaning};
+use eci_core::network::State;
 use eci_operator::kind::Key;
 use eci_operator::metrics::{ListFacts, Metrics};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -52,6 +53,9 @@ fn everything() -> Metrics {
     metrics.follow_list(KIND, move || Some(list));
     metrics.follow_waits(|| vec![("CreateImageCache", Duration::from_millis(2_500))]);
     metrics.orphans(KIND, 3);
+    metrics.matched(true);
+    metrics.started(false, Duration::from_secs(40));
+    metrics.v_switches([State::Usable, State::Usable, State::Missing]);
     metrics
 }
 
@@ -86,6 +90,10 @@ fn a_scrape_says_what_was_counted_in_the_unit_of_its_name() {
         ("eci_operator_cloud_permission", "", &action, 0.0),
         ("eci_operator_reconciles_running", "", &kind, 0.0),
         ("eci_operator_reconcile_workers", "", &[], 16.0),
+        ("eci_operator_image_cache_pods", "_total", &[("result", "hit")], 1.0),
+        ("eci_operator_image_cache_pod_start_seconds", "_sum", &[("result", "miss")], 40.0),
+        ("eci_operator_vswitches", "", &[("state", "Usable")], 2.0),
+        ("eci_operator_vswitches", "", &[("state", "Full")], 0.0),
         ("eci_operator_objects", "", &[("kind", KIND), ("ready", "True"), ("reason", "Available")], 1.0),
         ("eci_operator_objects_waiting", "", &[("kind", KIND), ("waits_for", "turn")], 1.0),
     ] {

@@ -89,6 +89,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [""]
   resources: [pods]
   verbs: [list]
+{{- if has "imagecaches" $kinds }}
+# What the vendor says of pods that start from image caches.
+- apiGroups: [""]
+  resources: [events]
+  verbs: [list, watch]
+{{- end }}
 {{- end }}
 {{- $others := list }}
 {{- range list "imagecaches" "datacaches" }}{{ if not (has . $kinds) }}{{ $others = append $others . }}{{ end }}{{ end }}

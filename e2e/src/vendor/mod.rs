@@ -4,6 +4,7 @@
 //! It is a user of its own ([`USER`]), so that the audit log tells its requests from others.
 
 mod evict;
+mod matched;
 mod overwrite;
 mod reclaim;
 mod webhook;
@@ -125,6 +126,11 @@ impl Vendor {
             }
         }
         Ok(gone)
+    }
+
+    /// Says of a pod that it starts from the image cache of this ID, or from none.
+    pub async fn matched(&self, pod: &PodRef, cache: Option<&str>) -> Result<()> {
+        matched::say(&self.shared, pod, cache).await
     }
 
     /// Releases the instances of pods: those that still run fail with the reason BidFailed. Gives the pods that did.

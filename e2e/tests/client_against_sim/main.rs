@@ -16,6 +16,7 @@ mod credentials;
 mod data;
 mod lost;
 mod market;
+mod network;
 mod port;
 mod roles;
 mod switches;

@@ -4,6 +4,15 @@
 //! The causes of one file share a stack, and there are few tests: they wait for most of their time, for clocks that
 //! cannot be wound (a minute after a used-up quota, a minute between two looks at what vanished), and wait together.
 
+//!
+//! What users of other controllers of cloud resources complain of is a test each: a permission that comes late heals
+//! without a restart (`identity`, `permission_granted`), and is counted meanwhile (`eci_operator_objects`, in
+//! `operator/tests/metrics.rs`); many objects share their polls (`operator/src/observe/tests.rs`) and a limit of calls
+//! (`throttling`); what was half made, or deleted by hand, is made once (`specs/states.rs`, `vanishes` and `lost_answers`);
+//! a namespace goes with its secrets (`image_cache/life.rs`); a delete that hits a quota, of what is gone, or refused after
+//! it was carried out ends (`plan/deletion.rs`, and `already_gone` in `objects`); a crash makes no second resource
+//! (`image_cache/crash.rs`); what waits after a lost state waits longer and longer (`plan/refusal.rs`).
+
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod account;

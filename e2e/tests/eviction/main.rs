@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod faults;
+mod outlook;
 mod profile;
 mod survive;
 mod why;

@@ -9,6 +9,7 @@ mod faults;
 mod gitops;
 mod in_use;
 mod life;
+mod matched;
 mod told;
 
 use std::time::Duration;

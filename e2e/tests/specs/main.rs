@@ -29,7 +29,7 @@ const NOT_USABLE: [(&str, &str); 1] = [("suspend: true", "Suspended")];
 const LEFT_OUT: [&str; 2] = ["acrInstances[].serviceRoleARN", "acrInstances[].userRoleARN"];
 
 /// Reasons that nothing here can reach, with the file and the test that does.
-const REACHED_ELSEWHERE: [(&str, &str, &str); 5] = [
+const REACHED_ELSEWHERE: [(&str, &str, &str); 8] = [
     ("Pending", "e2e/tests/image_cache/told.rs", "an_object_that_waits_for_its_turn_says_so_and_gets_it"),
     (
         "SecretForbidden",
@@ -47,7 +47,11 @@ const REACHED_ELSEWHERE: [(&str, &str, &str); 5] = [
         "e2e/tests/image_cache/told.rs",
         "a_secret_that_may_not_be_read_names_the_missing_rule_and_heals",
     ),
+    ("Matched", "e2e/tests/image_cache/matched.rs", COUNTED),
+    ("NeverMatched", "e2e/tests/image_cache/matched.rs", COUNTED),
+    ("PartialOnly", "e2e/tests/image_cache/matched.rs", COUNTED),
 ];
+const COUNTED: &str = "hits_and_misses_are_counted_and_a_cache_that_is_never_matched_says_so";
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")

@@ -7,6 +7,8 @@ pub enum Service {
     Eci,
     /// Elastic Compute Service, which knows the prices of spot instances.
     Ecs,
+    /// Virtual Private Cloud, which knows the vSwitches.
+    Vpc,
 }
 
 impl Service {
@@ -15,6 +17,7 @@ impl Service {
         match self {
             Self::Eci => "eci",
             Self::Ecs => "ecs",
+            Self::Vpc => "vpc",
         }
     }
 
@@ -23,6 +26,7 @@ impl Service {
         match self {
             Self::Eci => "2018-08-08",
             Self::Ecs => "2014-05-26",
+            Self::Vpc => "2016-04-28",
         }
     }
 }
@@ -56,6 +60,8 @@ pub enum Action {
     DescribeSpotPriceHistory,
     /// Shows how often spot instances are taken back.
     DescribeSpotAdvice,
+    /// Lists vSwitches.
+    DescribeVSwitches,
 }
 
 /// Names of the actions of ECI; [`crate::ram`] says which of them the operator needs.
@@ -63,6 +69,9 @@ pub const ACTIONS: [&str; Action::OF_ECI.len()] = names(Action::OF_ECI);
 
 /// Names of the actions that price advice uses: what a RAM policy of its users has to allow, each as `ecs:<name>`.
 pub const SPOT_ACTIONS: [&str; Action::OF_ECS.len()] = names(Action::OF_ECS);
+
+/// Names of the actions that the check of vSwitches uses, each `vpc:<name>` in a RAM policy.
+pub const NETWORK_ACTIONS: [&str; Action::OF_VPC.len()] = names(Action::OF_VPC);
 
 const fn names<const N: usize>(actions: [Action; N]) -> [&'static str; N] {
     let mut names = [""; N];
@@ -76,7 +85,7 @@ const fn names<const N: usize>(actions: [Action; N]) -> [&'static str; N] {
 
 impl Action {
     /// Every action, in the order of the variants.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::CreateImageCache,
         Self::DescribeImageCaches,
         Self::UpdateImageCache,
@@ -90,6 +99,7 @@ impl Action {
         Self::ListUsage,
         Self::DescribeSpotPriceHistory,
         Self::DescribeSpotAdvice,
+        Self::DescribeVSwitches,
     ];
 
     const OF_ECI: [Self; 11] = [
@@ -108,10 +118,13 @@ impl Action {
 
     const OF_ECS: [Self; 2] = [Self::DescribeSpotPriceHistory, Self::DescribeSpotAdvice];
 
+    const OF_VPC: [Self; 1] = [Self::DescribeVSwitches];
+
     /// Whose action it is.
     pub const fn service(self) -> Service {
         match self {
             Self::DescribeSpotPriceHistory | Self::DescribeSpotAdvice => Service::Ecs,
+            Self::DescribeVSwitches => Service::Vpc,
             _ => Service::Eci,
         }
     }
@@ -132,6 +145,7 @@ impl Action {
             Self::ListUsage => "ListUsage",
             Self::DescribeSpotPriceHistory => "DescribeSpotPriceHistory",
             Self::DescribeSpotAdvice => "DescribeSpotAdvice",
+            Self::DescribeVSwitches => "DescribeVSwitches",
         }
     }
 
@@ -144,6 +158,7 @@ impl Action {
                 | Self::ListUsage
                 | Self::DescribeSpotPriceHistory
                 | Self::DescribeSpotAdvice
+                | Self::DescribeVSwitches
         )
     }
 
@@ -168,8 +183,12 @@ mod tests {
     #[test]
     fn every_action_is_in_the_table_of_its_service() {
         for action in Action::ALL {
-            let (eci, ecs) = (ACTIONS.contains(&action.name()), SPOT_ACTIONS.contains(&action.name()));
-            assert_eq!((eci, ecs), (action.service() == Service::Eci, action.service() == Service::Ecs));
+            let table: &[&str] = match action.service() {
+                Service::Eci => &ACTIONS,
+                Service::Ecs => &SPOT_ACTIONS,
+                Service::Vpc => &NETWORK_ACTIONS,
+            };
+            assert!(table.contains(&action.name()), "{action:?}");
         }
     }
 }

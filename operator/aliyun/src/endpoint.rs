@@ -69,6 +69,12 @@ impl Endpoint {
         Ok(Self { https, authority: authority.as_str().to_owned() })
     }
 
+    /// Whether it is on this machine.
+    pub fn is_loopback(&self) -> bool {
+        let host = self.authority.parse::<http::uri::Authority>();
+        host.is_ok_and(|authority| is_loopback(authority.host()))
+    }
+
     /// Whether it is spoken to by TLS.
     pub fn is_https(&self) -> bool {
         self.https

@@ -16,11 +16,16 @@ pub enum Feature {
     Tags,
     /// What room the account has, asked before something is created. Without it creates go out all the same.
     Quota,
+    /// The check of vSwitches that profiles name.
+    Network,
+    /// The check of price limits of profiles.
+    Market,
 }
 
 impl Feature {
     /// Every feature, in the order of the policy.
-    pub const ALL: [Self; 4] = [Self::ImageCaches, Self::DataCaches, Self::Tags, Self::Quota];
+    pub const ALL: [Self; 6] =
+        [Self::ImageCaches, Self::DataCaches, Self::Tags, Self::Quota, Self::Network, Self::Market];
 
     /// The resources of its actions in a region, in all accounts: the policy belongs to one anyway.
     fn resource(self, region: &str) -> String {
@@ -28,6 +33,8 @@ impl Feature {
             Self::ImageCaches => format!("acs:eci:{region}:*:imagecache/*"),
             Self::DataCaches => format!("acs:eci:{region}:*:datacache/*"),
             Self::Tags | Self::Quota => format!("acs:eci:{region}:*:*"),
+            Self::Network => format!("acs:vpc:{region}:*:vswitch/*"),
+            Self::Market => format!("acs:ecs:{region}:*:*"),
         }
     }
 }
@@ -46,7 +53,8 @@ impl Action {
             | Self::DeleteDataCache => Some(Feature::DataCaches),
             Self::TagResources | Self::UntagResources => Some(Feature::Tags),
             Self::ListUsage => Some(Feature::Quota),
-            Self::DescribeSpotPriceHistory | Self::DescribeSpotAdvice => None,
+            Self::DescribeVSwitches => Some(Feature::Network),
+            Self::DescribeSpotPriceHistory | Self::DescribeSpotAdvice => Some(Feature::Market),
         }
     }
 }
@@ -80,7 +88,9 @@ mod tests {
         let policy = policy(Some("cn-hangzhou"));
         let mut allowed: Vec<&str> = Vec::new();
         for statement in policy["Statement"].as_array().unwrap() {
-            assert!(statement["Resource"].as_str().unwrap().starts_with("acs:eci:cn-hangzhou:*:"));
+            let resource = statement["Resource"].as_str().unwrap();
+            let of_service = |s: &str| resource.starts_with(&format!("acs:{s}:cn-hangzhou:*:"));
+            assert!(["eci", "ecs", "vpc"].into_iter().any(of_service), "{resource}");
             allowed.extend(statement["Action"].as_array().unwrap().iter().map(|a| a.as_str().unwrap()));
         }
         let called = Action::ALL.into_iter().filter(|action| action.feature().is_some());

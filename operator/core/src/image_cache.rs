@@ -10,11 +10,13 @@ use eci_api::image_reference::ImageReference;
 use eci_api::quantity::CacheSize;
 use eci_api::{FORCE_DELETE, REQUESTED_AT, image_cache};
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 
 use crate::cloud::{CacheState, ClientToken, CloudId, ImageCacheView, UpdateImageCache};
 use crate::cloud_resource::stored::{self, time};
 use crate::cloud_resource::{Desired, Kind, Peer, Phase, Problem, Record};
+use crate::matches::{self, Pending};
 use crate::sweeper::Orphan;
 
 pub use crate::cloud_resource::stored::{EVENT_LIMIT, EVENTS_SHOWN};
@@ -403,8 +405,36 @@ pub fn status(
             Some(seen) if !seen.events.is_empty() => seen.events.clone(),
             _ => old.events,
         },
+        last_matched_time: {
+            let said = seen.as_ref().map_or(&kept, |seen| seen).last_matched_time.as_ref();
+            let counted = old.matches.as_ref().and_then(|matches| matches.last_hit_time.as_ref());
+            said.map(|time| time.0).max(counted.map(|time| time.0)).map(Time)
+        },
+        matches: old.matches,
         ..seen.unwrap_or(kept)
     }
+}
+
+/// The status with what was counted of pods since; `None` when there is nothing to be written now.
+pub fn matched(
+    status: &ImageCacheStatus,
+    pending: &Pending,
+    generation: i64,
+    now: Timestamp,
+) -> Option<ImageCacheStatus> {
+    if !matches::due_in(status.matches.as_ref(), now).is_zero() {
+        return None;
+    }
+    let matches = matches::add(status.matches.as_ref(), pending, now)?;
+    let mut status = status.clone();
+    if let Some((matched, reason, message)) = matches::judge(&matches) {
+        let wanted = Wanted { type_: ConditionType::Matched, status: Some(matched), reason, message };
+        condition::set_beside(&mut status.conditions, &wanted, generation, now);
+    }
+    let last = status.last_matched_time.map(|time| time.0);
+    status.last_matched_time = last.max(matches.last_hit_time.as_ref().map(|time| time.0)).map(Time);
+    status.matches = Some(matches);
+    Some(status)
 }
 
 /// The part of a status that comes from a sighting.

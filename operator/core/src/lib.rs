@@ -12,6 +12,8 @@ pub mod data_cache;
 pub mod eviction;
 pub mod image_cache;
 pub mod lease;
+pub mod matches;
+pub mod network;
 pub mod pace;
 pub mod placement;
 pub mod profile;

@@ -311,7 +311,8 @@ fn refusal(action: &'static str, error: ApiError) -> CloudError {
 fn meaning(action: &str, code: &str, status: u16) -> Meaning {
     let market = action.starts_with("DescribeSpot");
     // What a create does not find is a vSwitch or a group, never the cache.
-    let names_a_cache = !action.starts_with("Create") && action != "ListUsage" && !market;
+    let names_a_cache =
+        !action.starts_with("Create") && action != "ListUsage" && action != "DescribeVSwitches" && !market;
     match code {
         "Forbedden.NotSupportRAM" | "Forbbiden.SubUser" if market => Meaning::Denied,
         "InvalidUserType.NotSupported" | "Abs.InvalidAccount.NotFound" if market => {

@@ -5,6 +5,7 @@ mod admin_api;
 mod body;
 mod data;
 mod market;
+mod network;
 mod params;
 mod roles;
 mod sign;

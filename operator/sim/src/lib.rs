@@ -38,6 +38,7 @@ pub mod faults;
 mod http;
 mod keys;
 pub mod log;
+mod network;
 mod random;
 mod roles;
 mod secret;

@@ -8,6 +8,7 @@ pub mod data_cache;
 mod error;
 pub mod image_cache;
 pub mod market;
+pub mod network;
 mod query;
 pub mod settings;
 mod validate;
@@ -163,6 +164,9 @@ impl World {
             }
             Call::DescribeSpotPriceHistory(filter) => self.market().history(filter),
             Call::DescribeSpotAdvice(filter) => self.market().advice(filter),
+            Call::DescribeVSwitches(filter) => {
+                network::describe(&self.settings.v_switches, &self.settings.region, filter)
+            }
             Call::DescribeRegions => Ok(Reply::Regions { region: self.settings.region.clone() }),
         }
     }

@@ -24,6 +24,7 @@ use super::watch::Sight;
 use crate::clock::Clock;
 use crate::kubernetes::{FIELD_MANAGER, KubeError, call};
 use crate::lease::Leadership;
+use crate::outlook::Outlook;
 use crate::webhook;
 
 /// Most changes that are taken in before the engine decides.
@@ -51,6 +52,8 @@ pub(super) struct Parts {
     pub(super) standing: Option<watch::Receiver<Arc<webhook::Standing>>>,
     /// Whether requests and words are only logged.
     pub(super) dry_run: bool,
+    /// What the cloud says of profiles.
+    pub(super) outlook: Arc<Outlook>,
 }
 
 /// The loop.
@@ -77,7 +80,7 @@ pub(super) struct Conductor {
 impl Conductor {
     /// A loop that has seen nothing. `ready` turns true when the watches have shown enough to begin.
     pub(super) fn new(parts: Parts, view: View, ready: watch::Sender<bool>) -> Self {
-        let desk = Desk::new(parts.settings.policy, parts.standing.clone());
+        let desk = Desk::new(parts.settings.policy, parts.standing.clone(), Arc::clone(&parts.outlook));
         Self {
             parts,
             view,
@@ -103,6 +106,7 @@ impl Conductor {
         let mut sights = super::watch::all(&client, namespaces);
         let leadership = self.parts.leadership.clone();
         let mut standing = self.parts.standing.clone();
+        let outlook = Arc::clone(&self.parts.outlook);
         let mut leads = false;
         loop {
             let clock = self.parts.clock;
@@ -135,6 +139,7 @@ impl Conductor {
                     }
                     Err(error) => tracing::error!(%error, "a task beside the evictions failed in itself"),
                 },
+                () = outlook.news(), if leads => self.look_soon(),
                 () = sleep_until(clock, self.look_at) => self.look(&client, namespaces),
                 sight = sights.next() => match sight {
                     Some(sight) => {

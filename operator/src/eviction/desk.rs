@@ -11,6 +11,7 @@ use eci_core::eviction::lint::{self, Verdict};
 use eci_core::eviction::notice::Policy;
 use eci_core::eviction::remains::removal;
 use eci_core::eviction::{Engine, PodRef, Standing};
+use eci_core::profile::outlook::Question;
 use eci_core::profile::status::{self as profile_status, Facts, Permits, Trouble, status, trouble};
 use eci_core::time::{Mono, Now};
 use jiff::{SignedDuration, Timestamp};
@@ -22,6 +23,7 @@ use tokio::sync::watch;
 use super::survey::{Survey, WorkloadKey, survey};
 use super::view::View;
 use super::watch::Watched;
+use crate::outlook::Outlook;
 use crate::patch;
 use crate::webhook;
 
@@ -118,11 +120,17 @@ pub(super) struct Desk {
     failed: BTreeMap<Arc<str>, Timestamp>,
     /// Removals under way, or in vain: not before then.
     removing: BTreeMap<Arc<str>, Option<Mono>>,
+    /// What the cloud says of profiles.
+    outlook: Arc<Outlook>,
 }
 
 impl Desk {
     /// An empty desk.
-    pub(super) fn new(policy: Policy, standing: Option<watch::Receiver<Arc<webhook::Standing>>>) -> Self {
+    pub(super) fn new(
+        policy: Policy,
+        standing: Option<watch::Receiver<Arc<webhook::Standing>>>,
+        outlook: Arc<Outlook>,
+    ) -> Self {
         Self {
             policy,
             standing,
@@ -141,6 +149,7 @@ impl Desk {
             failing: BTreeMap::new(),
             failed: BTreeMap::new(),
             removing: BTreeMap::new(),
+            outlook,
         }
     }
 
@@ -291,6 +300,7 @@ impl Desk {
         let blocked =
             engine.map(|engine| blocked_by_profile(engine.blocked(BLOCKED_LIMIT))).unwrap_or_default();
         let mut jobs = Vec::new();
+        self.outlook.wants(view.profiles().map(|p| (p.name_any(), Question::of(&p.spec))));
         self.writing.retain(|name, _| view.profile(name).is_some());
         self.counted.retain(|name, _| view.profile(name).is_some());
         self.losses.retain(|name, _| view.profile(name).is_some());
@@ -307,6 +317,7 @@ impl Desk {
                 trouble: self.trouble(profile, now.mono),
                 counts: ProfileCounts { lost_pods: losses.lost, degraded_pods: losses.degraded, ..counts },
                 blocked: blocked.get(&name).cloned().unwrap_or_default(),
+                cloud: self.outlook.of(&name),
                 own_namespace: view.own_namespace().to_owned(),
                 ..Facts::default()
             };

@@ -37,6 +37,7 @@ use self::tell::Teller;
 use self::view::View;
 use crate::clock::Clock;
 use crate::lease::Leadership;
+use crate::outlook::Outlook;
 use crate::webhook;
 
 /// What evictions need of the process.
@@ -65,6 +66,8 @@ pub struct Process {
     pub standing: Option<signal::Receiver<Arc<webhook::Standing>>>,
     /// Whether requests and words are only logged.
     pub dry_run: bool,
+    /// What the cloud says of profiles.
+    pub(crate) outlook: Arc<Outlook>,
 }
 
 /// Starts the tasks. The receiver turns true when the watches have shown enough to begin.
@@ -89,6 +92,7 @@ pub fn start(
         settings: process.settings,
         standing: process.standing,
         dry_run: process.dry_run,
+        outlook: process.outlook,
     };
     let conductor = Conductor::new(parts, view, ready);
     let stop = stopped.clone();

@@ -112,14 +112,14 @@ impl Stage {
     async fn play(&mut self, script: &Script) -> Result<()> {
         self.stack.cloud().settings(script.settings.clone()).await?;
         for object in 0..EARLY {
-            self.act(Act::Images(object, 0)).await?;
+            Box::pin(self.act(Act::Images(object, 0))).await?;
         }
         for object in 0..EARLY {
             self.caches.says(&name(object), "True", "Available", START_LIMIT).await?;
         }
         self.tell("the first objects are Ready");
         for round in &script.rounds {
-            self.round(round).await?;
+            Box::pin(self.round(round)).await?;
         }
         self.rest().await?;
         let facts = self.facts().await?;
@@ -150,7 +150,7 @@ impl Stage {
         }
         for (pause, act) in &round.acts {
             tokio::time::sleep(*pause).await;
-            let said = self.act(*act).await.with_context(|| format!("{act:?}"))?;
+            let said = Box::pin(self.act(*act)).await.with_context(|| format!("{act:?}"))?;
             self.tell(format_args!("{act:?}: {said}"));
         }
         match round.death {

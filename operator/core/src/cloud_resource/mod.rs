@@ -21,6 +21,7 @@ mod place;
 mod plan;
 mod remove;
 mod resolve;
+mod room;
 mod sight;
 mod speak;
 mod steady;

@@ -15,7 +15,6 @@ use super::{
 };
 use crate::cloud::CloudId;
 use crate::pace;
-use crate::quota::{self, Room};
 use crate::time::{ago, until};
 
 /// How soon a secret is read again while something waits for it (it is not watched by default).
@@ -23,7 +22,7 @@ const SECRET_RECHECK: Duration = Duration::from_secs(15);
 /// A resource that vanishes is rebuilt at most so often.
 const REBUILD_EVERY: Duration = Duration::from_hours(1);
 /// A slow failure stalls after this time.
-const SLOW_STALLS_AFTER: Duration = Duration::from_mins(30);
+pub(super) const SLOW_STALLS_AFTER: Duration = Duration::from_mins(30);
 /// How far the clocks of operator and cloud may differ: the cloud refuses calls beyond it (vendor's documentation).
 const CLOCK_ERROR: SignedDuration = SignedDuration::from_mins(15);
 /// Ownership tags that the cloud does not show yet are set again after this time.
@@ -417,45 +416,6 @@ impl<K: Kind> Pass<'_, K> {
             generation: self.seen.object.generation,
         });
         self.write()
-    }
-
-    /// Waits while the account is full, unless a person asks for a try.
-    fn wait_for_room(
-        &mut self,
-        progress: &Progress,
-        usable: bool,
-        secrets: &[SecretVersion],
-    ) -> Option<Decision<K>> {
-        let (limit, used, before) = match self.seen.room {
-            _ if self.asked_again() => return None,
-            None => return Some(self.read(Read::Room)),
-            Some(Room::Unknown | Room::Free) => return None,
-            Some(Room::Full { limit, used, before }) => (limit, used, before),
-        };
-        let message = format!(
-            "The account has {used} of at most {limit} {}s, and none of this cluster's may be removed to make room; {}. Raise the quota or delete {}s that nobody uses.",
-            K::NOUN,
-            quota::told(before),
-            K::NOUN
-        );
-        let reason = Reason::QuotaExceeded;
-        let generation = self.seen.object.generation;
-        let before = self.record.refusal.take().filter(|r| r.reason == reason && r.generation == generation);
-        let first = before.as_ref().map_or(self.now.wall, |r| r.first);
-        self.record.refusal = Some(Refusal {
-            reason,
-            message: message.clone(),
-            count: before.as_ref().map_or(0, |r| r.count),
-            first,
-            last: before.as_ref().map_or(self.now.wall, |r| r.last),
-            not_before: before.and_then(|r| r.not_before),
-            generation,
-            secrets: secrets.to_vec(),
-        });
-        self.wake_in(quota::ROOM_RECHECK);
-        let stalled = ago(first, self.now.wall) >= SLOW_STALLS_AFTER;
-        let progress = if stalled { Progress::Stalled } else { progress.clone() };
-        Some(self.rest(&Situation::new(usable, reason, progress, message)))
     }
 
     pub(super) fn patience(&self, refusal: &Refusal) -> (Class, Duration) {

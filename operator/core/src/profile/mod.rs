@@ -14,6 +14,7 @@ mod decision;
 mod index;
 pub mod networking;
 pub mod nodes;
+pub mod outlook;
 pub mod patch;
 mod place;
 pub mod rules;

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::check;
+use super::outlook::{ABOUT_THE_CLOUD, Question, Said};
 use crate::eviction::lint::Verdict;
 
 /// Most blocked evictions that a status names.
@@ -98,6 +99,8 @@ pub struct Facts {
     pub conflict: Option<(bool, ProfileReason, String)>,
     /// What a profile in mode Audit would change: the message and the workloads; `None` when that was not looked at yet.
     pub audit: Option<(String, Vec<AuditImpact>)>,
+    /// What the cloud says of it. Of what it was not asked yet, the status keeps what it says.
+    pub cloud: Vec<Said>,
 }
 
 /// The status that follows on `old`. The numbers of pods are taken from `facts` only if `count` says so, and what was
@@ -133,6 +136,18 @@ pub fn status(
         // Not looked at yet: what was said before holds.
         None if spec.spot.is_some() => {}
         _ => conditions.remove(ConditionType::EvictionReady),
+    }
+    let question = Question::of(spec);
+    for type_ in ABOUT_THE_CLOUD {
+        let asked = match type_ {
+            ConditionType::NetworkReady => !question.v_switches.is_empty(),
+            _ => question.price.is_some(),
+        };
+        match facts.cloud.iter().find(|said| said.type_ == type_) {
+            Some(said) if asked => conditions.set(type_, said.status, said.reason, &said.message),
+            None if asked => {}
+            _ => conditions.remove(type_),
+        }
     }
     match &facts.trouble {
         Some(trouble) => {
@@ -246,7 +261,7 @@ mod tests {
         Verdict { ready: Some(ready), reason, message: "m".into(), pods: 1, saved: 1 }
     }
 
-    fn said(status: &EciProfileStatus) -> Vec<String> {
+    fn said_of(status: &EciProfileStatus) -> Vec<String> {
         status.conditions.iter().map(|c| format!("{}={} {}", c.type_, c.status, c.reason)).collect()
     }
 
@@ -258,7 +273,7 @@ mod tests {
         assert_eq!(status(Some(&first), (&spec, 3), &facts, true, at(900)), first);
         assert_eq!(first.observed_generation, Some(3));
         assert_eq!(
-            said(&first),
+            said_of(&first),
             ["Accepted=True Valid", "Ready=False WebhookNotReady", "EvictionReady=True Evictable"]
         );
     }
@@ -273,7 +288,7 @@ mod tests {
         ] {
             let facts = Facts { webhook, ..Facts::default() };
             let status = status(None, (&spec(true), generation), &facts, true, at(1));
-            assert_eq!(said(&status)[1], wanted, "{webhook:?}");
+            assert_eq!(said_of(&status)[1], wanted, "{webhook:?}");
         }
     }
 
@@ -282,7 +297,7 @@ mod tests {
         let spec = spec(true);
         let mut old = EciProfileStatus::default();
         old.conditions.push(Condition {
-            type_: "PriceLimitSufficient".into(),
+            type_: "example.com/Audited".into(),
             status: "True".into(),
             reason: "X".into(),
             message: String::new(),
@@ -293,9 +308,9 @@ mod tests {
         let facts = Facts { trouble: Some(trouble), ..Facts::default() };
         let stalled = status(Some(&old), (&spec, 1), &facts, true, at(100));
         assert_eq!(
-            said(&stalled),
+            said_of(&stalled),
             [
-                "PriceLimitSufficient=True X",
+                "example.com/Audited=True X",
                 "Accepted=True Valid",
                 "Ready=False WebhookNotReady",
                 "Stalled=True EvictionNotPermitted"
@@ -312,7 +327,7 @@ mod tests {
         let first = status(None, (&spec(true), 1), &facts, true, at(100));
         // A new process has not looked yet.
         let next = status(Some(&first), (&spec(true), 1), &Facts::default(), true, at(200));
-        assert!(said(&next).contains(&"EvictionReady=False NotEvictable".to_owned()), "{next:?}");
+        assert!(said_of(&next).contains(&"EvictionReady=False NotEvictable".to_owned()), "{next:?}");
         let turned = status(
             Some(&next),
             (&spec(true), 1),
@@ -323,6 +338,26 @@ mod tests {
         assert_eq!(turned.conditions[2].last_transition_time.0, at(300));
         let without = status(Some(&turned), (&spec(false), 2), &facts, true, at(400));
         assert!(without.conditions.iter().all(|c| c.type_ != "EvictionReady"), "{without:?}");
+    }
+
+    #[test]
+    fn what_the_cloud_says_is_there_while_it_is_asked_and_outlasts_a_restart() {
+        let mut asks = spec(false);
+        asks.network = serde_json::from_value(json!({ "vSwitchIDs": ["vsw-a"] })).unwrap();
+        let said = Said {
+            type_: ConditionType::NetworkReady,
+            status: Some(false),
+            reason: ProfileReason::VSwitchFull,
+            message: "m".into(),
+        };
+        let facts = Facts { cloud: vec![said], ..Facts::default() };
+        let first = status(None, (&asks, 1), &facts, true, at(100));
+        let full = "NetworkReady=False VSwitchFull".to_owned();
+        assert!(said_of(&first).contains(&full), "{first:?}");
+        let restarted = status(Some(&first), (&asks, 1), &Facts::default(), true, at(200));
+        assert!(said_of(&restarted).contains(&full), "{restarted:?}");
+        let without = status(Some(&restarted), (&spec(false), 2), &facts, true, at(300));
+        assert!(without.conditions.iter().all(|c| c.type_ != "NetworkReady"), "{without:?}");
     }
 
     #[test]

@@ -87,6 +87,22 @@ fn a_refused_delete_says_why_and_is_tried_again() {
 }
 
 #[test]
+fn a_delete_that_hits_a_quota_says_so_and_is_tried_until_it_succeeds() {
+    let mut t = Scene::usable();
+    t.delete();
+    t.run();
+    for wait in [60, 120, 240] {
+        assert_eq!(
+            t.fails(Meaning::QuotaExceeded),
+            format!("rest: !Ready(QuotaExceeded) Reconciling(QuotaExceeded); wake {wait}s; Terminating")
+        );
+        t.wait(wait + 1);
+        assert_eq!(t.story(), ["look at imc-1", "delete imc-1 ObjectDeleted"]);
+    }
+    assert_eq!(t.ok(), "remove finalizer");
+}
+
+#[test]
 fn a_refused_delete_of_what_is_gone_ends_when_looks_a_minute_apart_show_nothing() {
     let mut t = Scene::usable();
     t.delete();

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::params::Params;
-use super::{data, market};
+use super::{data, market, network};
 use crate::secret::Digest;
 use crate::world::ApiError;
 use crate::world::call::{AcrInstance, Call, Change, Credential, Filter, Reply, Spec, TagFilter};
@@ -25,8 +25,11 @@ const ECI: &str = "2018-08-08";
 /// Version of the API of ECS.
 const ECS: &str = "2014-05-26";
 
+/// Version of the API of VPC.
+const VPC: &str = "2016-04-28";
+
 /// Every action that is answered, and the version of its API.
-pub(crate) const KNOWN: [(&str, &str); 15] = [
+pub(crate) const KNOWN: [(&str, &str); 16] = [
     ("CreateImageCache", ECI),
     ("DescribeImageCaches", ECI),
     ("UpdateImageCache", ECI),
@@ -42,6 +45,7 @@ pub(crate) const KNOWN: [(&str, &str); 15] = [
     ("DescribeRegions", ECI),
     ("DescribeSpotPriceHistory", ECS),
     ("DescribeSpotAdvice", ECS),
+    ("DescribeVSwitches", VPC),
 ];
 
 /// Reads a call.
@@ -75,6 +79,7 @@ pub(crate) fn decode(
         "ListTagResources" => list_tags,
         "DescribeSpotPriceHistory" => market::history,
         "DescribeSpotAdvice" => market::advice,
+        "DescribeVSwitches" => network::v_switches,
         _ => |_: &mut Params| Ok(Call::DescribeRegions),
     };
     match p.text("RegionId") {
@@ -280,6 +285,9 @@ pub(crate) fn encode(reply: Reply, request_id: &str) -> Value {
         }),
         Reply::SpotPrices { currency, items, next_offset } => market::prices(&currency, &items, next_offset),
         Reply::SpotAdvice { region, items } => market::advices(&region, &items),
+        Reply::VSwitches { region, items, total, page, page_size } => {
+            network::list(&region, &items, total, page, page_size)
+        }
         Reply::Regions { region } => {
             let zone = format!("{region}-a");
             json!({

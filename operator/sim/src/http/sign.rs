@@ -180,7 +180,7 @@ fn incomplete(why: &str) -> ApiError {
 }
 
 /// Versions of the APIs that are answered here: of ECI, and of ECS.
-const VERSIONS: [&str; 2] = ["2018-08-08", "2014-05-26"];
+const VERSIONS: [&str; 3] = ["2018-08-08", "2014-05-26", "2016-04-28"];
 
 fn version(version: &str) -> Result<String, ApiError> {
     if VERSIONS.contains(&version) {
@@ -188,7 +188,7 @@ fn version(version: &str) -> Result<String, ApiError> {
     } else {
         Err(ApiError::new(
             "InvalidVersion",
-            "The specified API version does not exist: 2018-08-08 (ECI) and 2014-05-26 (ECS) do.",
+            "The specified API version does not exist: 2018-08-08 (ECI), 2014-05-26 (ECS) and 2016-04-28 (VPC) do.",
         ))
     }
 }

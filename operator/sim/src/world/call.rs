@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::data_cache::{DataChange, DataFilter, DataSpec, DataView};
 use super::image_cache::View;
 use super::market::{AdviceFilter, AdviceView, HistoryFilter, PriceView};
+use super::network::{VSwitch, VSwitchFilter};
 use crate::secret::Digest;
 
 /// A call.
@@ -94,6 +95,8 @@ pub enum Call {
     DescribeSpotPriceHistory(Box<HistoryFilter>),
     /// `DescribeSpotAdvice` (ECS)
     DescribeSpotAdvice(Box<AdviceFilter>),
+    /// `DescribeVSwitches` (VPC)
+    DescribeVSwitches(Box<VSwitchFilter>),
 }
 
 impl Call {
@@ -115,6 +118,7 @@ impl Call {
             Self::DescribeRegions => "DescribeRegions",
             Self::DescribeSpotPriceHistory(_) => "DescribeSpotPriceHistory",
             Self::DescribeSpotAdvice(_) => "DescribeSpotAdvice",
+            Self::DescribeVSwitches(_) => "DescribeVSwitches",
         }
     }
 
@@ -203,6 +207,19 @@ pub enum Reply {
     Regions {
         /// The only one.
         region: String,
+    },
+    /// `DescribeVSwitches`
+    VSwitches {
+        /// The region, which begins the IDs of its zones.
+        region: String,
+        /// `VSwitches.VSwitch`
+        items: Vec<VSwitch>,
+        /// `TotalCount`
+        total: usize,
+        /// `PageNumber`
+        page: i32,
+        /// `PageSize`
+        page_size: i32,
     },
     /// `DescribeSpotPriceHistory`
     SpotPrices {

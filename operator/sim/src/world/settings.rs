@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::secret::Digest;
 use crate::world::market::MarketSettings;
+use crate::world::network::VSwitch;
 
 /// A minute, in milliseconds.
 const MINUTE_MS: u64 = 60_000;
@@ -62,6 +63,8 @@ pub struct Settings {
     pub canonical_names: CanonicalNames,
     /// The spot market.
     pub market: MarketSettings,
+    /// The vSwitches of the account. Create calls do not look at them: they may name any.
+    pub v_switches: Vec<VSwitch>,
 }
 
 impl Default for Settings {
@@ -117,6 +120,7 @@ impl Default for Settings {
             option_keys: OptionKeys::LengthPrefixed,
             canonical_names: CanonicalNames::Raw,
             market: MarketSettings::default(),
+            v_switches: VSwitch::usual(),
         }
     }
 }
