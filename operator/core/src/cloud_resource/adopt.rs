@@ -15,6 +15,7 @@ use super::speak::{Progress, Situation};
 use super::steady::RETAG_EVERY;
 use super::{Claim, Effect, Kind, Owned, Phase, Problem, Read};
 use crate::cloud::{CloudId, Place};
+use crate::time::Mono;
 
 /// The label of namespaces whose objects may take over resources and act as roles of the account.
 pub const PRIVILEGED: &str = "eci-operator.io/privileged";
@@ -299,7 +300,7 @@ impl<K: Kind> Pass<'_, K> {
     }
 
     /// Whether a list that was begun at `since` or later shows it with our tags.
-    fn is_listed_as_ours(&self, id: &CloudId, since: crate::time::Mono) -> bool {
+    fn is_listed_as_ours(&self, id: &CloudId, since: Mono) -> bool {
         let owner = &self.seen.object.owner;
         self.seen
             .list
@@ -330,14 +331,15 @@ impl<K: Kind> Pass<'_, K> {
         Some(self.rest(&Situation::new(usable, Reason::AdoptionConflict, Progress::Stalled, message)))
     }
 
-    /// Of a deleted object: whether `id` belongs to somebody else by now. What was taken over is looked at first.
+    /// Of a deleted object: whether `id` belongs to somebody else by now. What was taken over is looked at first, and
+    /// whatever is to be released once more: between two tries it may have become another's.
     pub(super) fn is_anothers(&mut self, id: &CloudId) -> Result<bool, Box<Decision<K>>> {
         let since = self.memory.deleting_since.unwrap_or(self.now.mono);
         let look = self.memory.looks.get(id).cloned();
-        if self.desired.took_over(id)
-            && !self.memory.gone.contains(id)
-            && look.as_ref().is_none_or(|l| l.at < since)
-        {
+        let took_over = self.desired.took_over(id) && look.as_ref().is_none_or(|l| l.at < since);
+        let tried = self.memory.release_tried.get(id);
+        let tried = tried.is_some_and(|tried| look.as_ref().is_none_or(|l| !self.is_news(l.at, *tried)));
+        if (took_over || tried) && !self.memory.gone.contains(id) {
             let trouble = self.wait_for_trouble(false, Progress::Reconciling);
             return Err(Box::new(trouble.unwrap_or_else(|| self.read_resource(id.clone()))));
         }
@@ -349,6 +351,11 @@ impl<K: Kind> Pass<'_, K> {
             Some(view) => Ok(self.owner_of(&view)?.is_some()),
             None => Ok(false),
         }
+    }
+
+    /// Whether a look that was begun `at` some time tells what is so now, after something that ended at `since`.
+    fn is_news(&self, at: Mono, since: Mono) -> bool {
+        at > since && self.now.mono.since(at) < self.limits.look_gap.max(self.limits.request_timeout)
     }
 
     /// Takes our tags off a resource whose adoption was not finished; it is never deleted.

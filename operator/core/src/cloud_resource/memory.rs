@@ -45,8 +45,10 @@ pub struct Memory<K: Kind> {
     pub(super) gone: BTreeSet<CloudId>,
     /// Resources whose ownership tags were set, and when.
     pub(super) retagged: BTreeMap<CloudId, Mono>,
-    /// Resources whose ownership tags were taken away (Retain).
+    /// Resources whose ownership tags were taken away (Retain, or an adoption that was not finished).
     pub(super) released: BTreeSet<CloudId>,
+    /// When the last try of that was over whose success is not known: the resource may be another's since.
+    pub(super) release_tried: BTreeMap<CloudId, Mono>,
     /// A change in place that the cloud accepted and the status does not yet have.
     pub(super) updated: Option<(CloudId, K::Request)>,
     /// Changes in place that the cloud accepted: when the last, and how many.
@@ -78,6 +80,7 @@ impl<K: Kind> Default for Memory<K> {
             gone: BTreeSet::new(),
             retagged: BTreeMap::new(),
             released: BTreeSet::new(),
+            release_tried: BTreeMap::new(),
             updated: None,
             settled: BTreeMap::new(),
             turn: None,
@@ -218,6 +221,7 @@ impl<K: Kind> Memory<K> {
         named.extend(self.known.keys().cloned());
         self.gone.retain(|id| named.contains(id));
         self.released.retain(|id| named.contains(id));
+        self.release_tried.retain(|id, _| named.contains(id));
         self.looks.retain(|id, _| named.contains(id));
         self.deleted.retain(|id, _| named.contains(id));
         self.retagged.retain(|id, _| named.contains(id));
@@ -270,7 +274,14 @@ impl<K: Kind> Memory<K> {
             }
             (Effect::TellOfStray(id), _) => drop(self.told.insert(id.clone())),
             (_, Outcome::Done) => self.trouble = None,
-            (_, Outcome::Failed(error)) => self.stumble(error, false, limits, now),
+            (effect, Outcome::Failed(error)) => {
+                if let Effect::Retag { id, set, .. } = effect
+                    && !set.contains_key(TAG_UID)
+                {
+                    self.release_tried.insert(id.clone(), now.mono);
+                }
+                self.stumble(error, false, limits, now);
+            }
             (_, Outcome::Written(_) | Outcome::Conflict | Outcome::Created(_) | Outcome::Withheld) => {}
         }
     }
@@ -335,6 +346,7 @@ impl<K: Kind> Memory<K> {
             self.retagged.insert(id.clone(), now.mono);
         } else {
             self.released.insert(id.clone());
+            self.release_tried.remove(id);
         }
     }
 
