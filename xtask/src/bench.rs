@@ -40,13 +40,14 @@ pub(crate) enum Bench {
     /// keeps a pod from being created; never for a time.
     Admission(AdmissionArgs),
 
-    /// What ImageCaches cost: cloud calls, Kubernetes writes, memory and time
+    /// What ImageCaches and DataCaches cost: cloud calls, Kubernetes writes, memory and time
     ///
-    /// A real API server, the operator as a process and the simulated cloud over HTTP. Caches from apply to Ready, at
-    /// rest for a minute each with 1, 100 and all of them, then one change in place each, then deleted. Prints a table,
-    /// writes target/bench/reconcile.json, and fails when a cache is created twice, when the operator writes at rest,
-    /// when it lists more than pages at rest, when it is refused a request or, in a release build, when it needs more
-    /// than 64 MiB; never for a time.
+    /// A real API server, the operator as a process and the simulated cloud over HTTP. Caches of both kinds from apply
+    /// to Ready, at rest for a minute each with one, some and all of them, then one change in place each, another source
+    /// for every tenth, then deleted. Prints a table, writes target/bench/reconcile.json, and fails when a cache is
+    /// created twice, when the operator writes at rest, when it asks the cloud for more than pages of lists at rest, when
+    /// it is refused a request or, in a release build with up to 1,000 and 200 caches, when it needs more than 64 MiB;
+    /// never for a time.
     Reconcile(ReconcileArgs),
 
     /// Reclaims side by side: the operator, kubectl drain and two other projects' evictors

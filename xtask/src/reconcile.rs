@@ -5,8 +5,12 @@ use clap::Args;
 #[derive(Debug, Args)]
 pub(crate) struct ReconcileArgs {
     /// ImageCaches to make
-    #[arg(long, default_value_t = 200, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=5_000))]
+    #[arg(long, default_value_t = 1_000, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=5_000))]
     pub(crate) caches: usize,
+
+    /// DataCaches to make beside them
+    #[arg(long, default_value_t = 200, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(0..=5_000))]
+    pub(crate) data_caches: usize,
 
     /// Calls that change the cloud, for each action, that the operator may send in a second; its own default is 2
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=100))]

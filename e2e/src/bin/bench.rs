@@ -40,6 +40,7 @@ async fn main() -> ExitCode {
         Cli::Reconcile(args) => {
             let what = bench::Reconcile {
                 caches: args.caches,
+                data_caches: args.data_caches,
                 cloud_writes_per_second: args.cloud_writes_per_second,
                 release: args.release,
             };

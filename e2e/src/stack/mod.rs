@@ -4,7 +4,6 @@
 //! chart's ServiceAccount, so that a permission that the chart lacks or a flag that it spells wrongly shows.
 
 mod caches;
-mod data_caches;
 mod images;
 mod replica;
 
@@ -27,8 +26,7 @@ use serde_json::{Value, json};
 use crate::eventually::eventually;
 use crate::testbed::{ControlPlane, Process, StartOptions};
 
-pub use caches::{Caches, condition, message};
-pub use data_caches::{DataCaches, data_id, told};
+pub use caches::{Cache, Caches, DataCaches, Objects, condition, data_id, message, told};
 pub use images::Programs;
 pub use replica::{Replica, leads};
 
