@@ -6,13 +6,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod limits;
+mod policies;
 mod spill;
+mod zones;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use eci_api::eci_profile::EciProfile;
+use eci_core::profile::PROFILES_ANNOTATION;
 use eci_e2e::eventually::eventually;
 use eci_e2e::stack::{Stack, StackOptions};
 use eci_e2e::testbed::{StartOptions, nodes};
@@ -94,17 +97,42 @@ fn is_ready(node: &Node) -> bool {
 
 /// A profile for the pods of a namespace.
 async fn profile(client: &Client, namespace: &str, placement: Value) -> Result<()> {
+    write_profile(client, namespace, namespace_selector(namespace), placement).await
+}
+
+fn namespace_selector(namespace: &str) -> Value {
+    json!({ "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": namespace } } })
+}
+
+async fn write_profile(client: &Client, name: &str, selector: Value, placement: Value) -> Result<()> {
     let profile = json!({
-        "apiVersion": "eci-operator.io/v1alpha1", "kind": "EciProfile", "metadata": { "name": namespace },
-        "spec": {
-            "selector": { "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": namespace } } },
-            "placement": placement,
-            "spot": { "strategy": "SpotAsPriceGo" },
-        },
+        "apiVersion": "eci-operator.io/v1alpha1", "kind": "EciProfile", "metadata": { "name": name },
+        "spec": { "selector": selector, "placement": placement, "spot": { "strategy": "SpotAsPriceGo" } },
     });
     let api: Api<EciProfile> = Api::all(client.clone());
     api.create(&PostParams::default(), &serde_json::from_value(profile)?).await?;
     Ok(())
+}
+
+/// A profile for the pods of a namespace that have the name of its policy as label `policy`; comes back when new pods
+/// get what it says.
+async fn policy(client: &Client, namespace: &str, placement: Value) -> Result<()> {
+    let word = placement["policy"].as_str().unwrap_or_default().to_owned();
+    let mut selector = namespace_selector(namespace);
+    selector["podSelector"] = json!({ "matchLabels": { "policy": word } });
+    let name = format!("{namespace}-{}", word.to_lowercase());
+    write_profile(client, &name, selector, placement).await?;
+    let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    let mut probe = template(namespace);
+    json_merge(&mut probe, &json!({ "metadata": { "name": "probe", "labels": { "policy": word } } }));
+    let probe: Pod = serde_json::from_value(probe)?;
+    let dry_run = PostParams { dry_run: true, ..PostParams::default() };
+    eventually(&format!("the profile {name} is known to the webhook"), PATIENCE, || async {
+        let made = api.create(&dry_run, &probe).await.map_err(|error| error.to_string())?;
+        let mark = made.annotations().get(PROFILES_ANNOTATION).cloned();
+        if mark.as_deref() == Some(&format!("{name}@1")) { Ok(()) } else { Err(format!("{mark:?}")) }
+    })
+    .await
 }
 
 /// What a pod of a test is like: it asks for one core, and for the nodes of its test.

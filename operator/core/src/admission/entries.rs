@@ -98,7 +98,7 @@ pub struct Entry {
 /// The reasons to ask about pods.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Entries {
-    /// In an order that is always the same.
+    /// In an order that is always the same: what pods say themselves before what profiles add to it.
     pub pods: Vec<Entry>,
     /// Profiles with data caches beyond [`FAIL_LIMIT`]: without the operator their pods start without them.
     pub unguarded: Vec<String>,
@@ -132,11 +132,13 @@ pub fn entries(profiles: &Profiles, nodes: &VirtualNodes, reach: &Reach) -> Entr
     // An answer to one entry is the answer to all.
     ignore.retain(|selection| !fail.contains(selection));
     let ignore = reduce(merge(ignore));
+    // The API server holds each entry against the pod as those before it have left it. What profiles add about virtual
+    // nodes would look like the pod's own words, and it would ask a second time to learn nothing: profiles come last.
     let mut pods = vec![asked_by_annotation(reach)];
-    pods.extend(fail.iter().map(|selection| entry(selection, Failure::Fail, reach)));
-    pods.extend(ignore.iter().map(|selection| entry(selection, Failure::Ignore, reach)));
     pods.extend(by_vendor(reach));
     pods.extend(by_own_words(nodes, reach));
+    pods.extend(fail.iter().map(|selection| entry(selection, Failure::Fail, reach)));
+    pods.extend(ignore.iter().map(|selection| entry(selection, Failure::Ignore, reach)));
     Entries { pods, unguarded }
 }
 

@@ -55,7 +55,8 @@ fn asks(entry: &Entry, namespace: &Labels, pod: &Labels) -> bool {
 /// The entries of profiles and data caches. Those of virtual nodes are the same for all.
 fn asked(profiles: &Profiles, reach: &Reach) -> Entries {
     let mut found = entries(profiles, &VirtualNodes::default(), reach);
-    let of_nodes = found.pods.split_off(found.pods.len() - 3);
+    // Before those of profiles, which add what these look for.
+    let of_nodes: Vec<_> = found.pods.drain(1..4).collect();
     assert_eq!(of_nodes, entries(&Profiles::default(), &VirtualNodes::default(), reach).pods[1..]);
     found
 }
