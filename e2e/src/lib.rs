@@ -1,5 +1,6 @@
 //! Control plane, scenarios and end-to-end tests.
 
+pub mod admission;
 pub mod bench;
 pub mod demo;
 pub mod eventually;

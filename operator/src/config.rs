@@ -12,7 +12,7 @@ use eci_aliyun::ram;
 use eci_core::eviction;
 use eci_core::image_cache::Defaults;
 use eci_core::lease;
-use eci_core::profile::nodes::{NodeKind, VirtualNodes};
+use eci_core::profile::nodes::{VirtualNodes, key_and_value};
 use jiff::SignedDuration;
 
 use crate::credentials::CredentialsArgs;
@@ -137,7 +137,7 @@ pub struct Config {
         long,
         value_delimiter = ',',
         default_value = "type=virtual-kubelet,k8s.aliyun.com/vnode=true",
-        value_parser = label
+        value_parser = key_and_value
     )]
     pub virtual_node_labels: Vec<(String, String)>,
     /// Taints (NoSchedule) of virtual nodes, as key=value, separated by commas: one for each of --virtual-node-labels.
@@ -145,7 +145,7 @@ pub struct Config {
         long,
         value_delimiter = ',',
         default_value = "virtual-kubelet.io/provider=alibabacloud,k8s.aliyun.com/vnode=true",
-        value_parser = label
+        value_parser = key_and_value
     )]
     pub virtual_node_taints: Vec<(String, String)>,
     /// How long a spot instance lives after its notice, 10s to 1h. The vendor says about 3 minutes.
@@ -257,10 +257,8 @@ impl Config {
 
     /// Where virtual nodes are.
     pub fn virtual_nodes(&self) -> VirtualNodes {
-        let kinds = self.virtual_node_labels.iter().zip(&self.virtual_node_taints);
-        VirtualNodes::new(
-            kinds.map(|(label, taint)| NodeKind { label: label.clone(), taint: taint.clone() }).collect(),
-        )
+        // It was checked that they are kinds.
+        VirtualNodes::of(&self.virtual_node_labels, &self.virtual_node_taints).unwrap_or_default()
     }
 
     /// The endpoint of another service than ECI: what was said of it, or a simulator that serves all.
@@ -331,12 +329,8 @@ impl Config {
         if !(SHORTEST_NOTICE..=LONGEST_NOTICE).contains(&self.spot_notice) {
             return Err(format!("--spot-notice {:?}: use 10s to 1h", self.spot_notice));
         }
-        let (labels, taints) = (self.virtual_node_labels.len(), self.virtual_node_taints.len());
-        if labels != taints {
-            return Err(format!(
-                "--virtual-node-taints: there are {taints} for {labels} --virtual-node-labels; give one for each"
-            ));
-        }
+        VirtualNodes::of(&self.virtual_node_labels, &self.virtual_node_taints)
+            .map_err(|e| format!("--virtual-node-taints: {e}"))?;
         self.webhook.check()?;
         // As long as another process may believe that it leads, and a call of its after that.
         let lasts = self.lease_duration();
@@ -365,12 +359,6 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// Reads `key=value`.
-fn label(text: &str) -> Result<(String, String), String> {
-    let pair = text.split_once('=').filter(|(key, _)| !key.is_empty());
-    pair.map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .ok_or_else(|| "use key=value, such as type=virtual-kubelet".to_owned())
-}
-
 fn writes_per_second(text: &str) -> Result<NonZeroU16, String> {
     let parsed: Option<NonZeroU16> = text.parse().ok();
     parsed

@@ -34,10 +34,12 @@ pub(crate) enum Bench {
 
     /// What the admission webhook costs: decisions, and pod creates with it and without
     ///
-    /// Decisions in process against 10, 100 and 1,000 profiles. Then a real API server: pod creates without a webhook,
-    /// with the operator's, with one that is asked about every pod, and with the operator dead. Prints tables, writes
-    /// target/bench/admission.json, and fails when a selected pod has no mark, another one has, or a dead operator
-    /// keeps a pod from being created; never for a time.
+    /// Decisions in process against 10, 100 and 1,000 profiles. Then a real API server: pod creates, 200 a second and as
+    /// many as can be, without a webhook, with the operator's, with one that is asked about every pod, and with the
+    /// operator dead; pods of every sort compared with the decision; and certificates that are replaced under load. Prints
+    /// tables, writes target/bench/admission.json, and fails when a selected pod has no mark, another one has, the API
+    /// server asks twice about one, a pod comes out otherwise than decided, a question is lost, or a dead operator keeps a
+    /// pod from being created; never for a time.
     Admission(AdmissionArgs),
 
     /// What ImageCaches and DataCaches cost: cloud calls, Kubernetes writes, memory and time

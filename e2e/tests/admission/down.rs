@@ -7,15 +7,26 @@ use eci_e2e::stack::NAMESPACE;
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
 };
-use k8s_openapi::api::core::v1::Secret;
-use kube::Api;
+use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, Client};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use super::{PATIENCE, annotates, mark, marked, namespace, pod, profile, refusal, stack, tried};
 
 /// The name of both configurations.
 const CONFIGURATION: &str = "eci-operator-eci-system";
+
+/// Pods that a profile selects are made as they are, and so are those that nobody is asked about.
+async fn passes_without_a_mark(client: &Client, pods: &Api<Pod>) -> Result<()> {
+    for app in ["plain", "other"] {
+        ensure!(mark(&tried(pods, &pod("a", app)).await?).is_none(), "{app}");
+    }
+    let system = Api::namespaced(client.clone(), "kube-system");
+    ensure!(mark(&tried(&system, &pod("a", "plain")).await?).is_none());
+    Ok(())
+}
 
 #[tokio::test]
 async fn a_dead_operator_keeps_only_those_pods_away_that_need_their_data() -> Result<()> {
@@ -41,11 +52,12 @@ async fn a_dead_operator_keeps_only_those_pods_away_that_need_their_data() -> Re
     configurations.patch(CONFIGURATION, &PatchParams::default(), &Patch::Merge(open)).await?;
     marked(&pods, &pod("a", "plain"), Some("plain@1")).await?;
 
+    // One that hangs is no better than a dead one, and no worse: it takes questions and never answers them.
+    let operator = stack.operator().context("the operator runs")?;
+    kill_process(Pid::from_raw(operator.pid()).context("a process number")?, Signal::STOP)?;
+    passes_without_a_mark(&client, &pods).await?;
     stack.kill_operator().await?;
-    for app in ["plain", "other"] {
-        let made = tried(&pods, &pod("a", app)).await?;
-        ensure!(mark(&made).is_none(), "{app}");
-    }
+    passes_without_a_mark(&client, &pods).await?;
     let words = refusal(tried(&pods, &pod("a", "data")).await)?;
     ensure!(words.contains("failed calling webhook"), "{words}");
     let mut asks = pod("a", "other");

@@ -6,6 +6,7 @@ mod agreement;
 mod clients;
 mod down;
 mod effects;
+mod held;
 mod rotation;
 mod rules;
 
@@ -14,11 +15,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use eci_api::eci_profile::EciProfile;
-use eci_core::profile::PROFILES_ANNOTATION;
+use eci_e2e::admission::{make_namespace, mark, write_profile};
 use eci_e2e::eventually::eventually;
 use eci_e2e::stack::{Stack, StackOptions};
-use k8s_openapi::api::core::v1::{Namespace, Pod, ServiceAccount};
-use kube::api::{Patch, PatchParams, PostParams};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::PostParams;
 use kube::{Api, Client};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
@@ -40,25 +41,12 @@ async fn stack(values: Value) -> Result<Stack> {
 
 /// A namespace with these labels, in which pods can be created.
 async fn namespace(client: &Client, name: &str, labels: Value) -> Result<Api<Pod>> {
-    let api: Api<Namespace> = Api::all(client.clone());
-    let namespace = json!({ "metadata": { "name": name, "labels": labels } });
-    api.create(&PostParams::default(), &serde_json::from_value(namespace)?).await?;
-    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), name);
-    eventually("the namespace has its account", PATIENCE, || async {
-        accounts.get("default").await.map(drop)
-    })
-    .await?;
-    Ok(Api::namespaced(client.clone(), name))
+    make_namespace(client, name, &labels).await
 }
 
 /// Writes a profile with this spec, whether there is one or not.
 async fn profile(client: &Client, name: &str, spec: Value) -> Result<EciProfile> {
-    let profile = json!({
-        "apiVersion": "eci-operator.io/v1alpha1", "kind": "EciProfile",
-        "metadata": { "name": name }, "spec": spec,
-    });
-    let api: Api<EciProfile> = Api::all(client.clone());
-    Ok(api.patch(name, &PatchParams::apply("test").force(), &Patch::Apply(profile)).await?)
+    write_profile(client, name, &spec).await
 }
 
 /// A spec for pods with the label `app` and this annotation.
@@ -89,11 +77,6 @@ async fn tried(pods: &Api<Pod>, pod: &Value) -> kube::Result<Pod> {
 /// The annotations of a pod.
 fn annotations(pod: &Pod) -> BTreeMap<String, String> {
     pod.metadata.annotations.clone().unwrap_or_default()
-}
-
-/// The profiles that a pod was made with.
-fn mark(pod: &Pod) -> Option<String> {
-    annotations(pod).remove(PROFILES_ANNOTATION)
 }
 
 /// Waits until such a pod gets this mark, and gives it.

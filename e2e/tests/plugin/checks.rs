@@ -1,8 +1,14 @@
 //! `kubectl eci doctor`, `uninstall-check`, and what `status` says of virtual nodes.
 
+use std::time::Duration;
+
+use eci_api::image_cache::ImageCacheRequest;
+use eci_core::cloud::{ClientToken, Cloud as _, CreateImageCache};
+use eci_sim::{Settings, SimCloud};
 use serde_json::Value;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, text};
+use crate::{Kubectl, market};
 
 /// A virtual node, a pod that was reclaimed, and what does not work on virtual nodes.
 const PITFALLS: &str = r"
@@ -124,10 +130,77 @@ pub(crate) async fn find_what_is_there(cluster: &Cluster) {
     assert_eq!(line.split_whitespace().collect::<Vec<_>>(), ["virtual-checked", "no", "no", "1"], "{shown}");
     assert!(shown.contains("Reclaimed") && shown.contains("released at 2026-04-08T12:36Z"), "{shown}");
 
+    // Where virtual nodes have another label, this is none.
+    let others =
+        ["--virtual-node-labels=example.com/virtual=yes", "--virtual-node-taints=example.com/virtual=yes"];
+    let shown = kubectl.run(&[&["eci", "status", "-n", "checked"], &others[..]].concat()).await.ok();
+    assert!(!shown.contains("virtual-checked"), "{shown}");
+    let said = kubectl.run(&["eci", "status", others[0]]).await.failed();
+    assert!(said.contains("there are 2 for 1 --virtual-node-labels"), "{said}");
+    of_the_cloud(cluster).await;
+
     let reader = cluster.plane.kubeconfig_for_user("reader", None).unwrap();
     let reader = ["--kubeconfig", reader.to_str().unwrap()];
     let said = kubectl.run(&[&["eci", "uninstall-check"], &reader[..]].concat()).await;
     assert!(said.code == Some(1) && said.out.contains("Not checked: finalizers: "), "{said:?}");
     let said = kubectl.run(&[&["eci", "doctor", "-n", "checked"], &reader[..]].concat()).await;
     assert!(said.out.contains("Not checked: host-path: "), "{said:?}");
+}
+
+/// One cache in the cloud is of no object here, though it has this cluster's ID; the other is of another cluster.
+async fn of_the_cloud(cluster: &Cluster) {
+    let (server, sim) = market(Settings::default()).await;
+    let cloud = SimCloud::new(sim, Duration::from_secs(10));
+    let mut made = Vec::new();
+    for id in ["this", "other"] {
+        let tags =
+            [("cluster", id), ("namespace", "shop"), ("name", "web"), ("uid", "u-1"), ("attempt", "1")];
+        let call = CreateImageCache {
+            token: ClientToken::new(id).unwrap(),
+            request: ImageCacheRequest {
+                name: format!("copy-{id}"),
+                images: vec!["registry.example.com/web:1".to_owned()],
+                size_gib: 20,
+                ..ImageCacheRequest::default()
+            },
+            credentials: Vec::new(),
+            tags: tags.map(|(key, value)| (format!("eci-operator.io/{key}"), value.to_owned())).into(),
+        };
+        made.push(cloud.create_image_cache(&call).await.unwrap().id.to_string());
+    }
+    let kubectl = Kubectl::new().with_key().with("KUBECONFIG", text(&cluster.plane.kubeconfig_path()));
+    let url = server.url();
+    let args = [
+        "eci",
+        "doctor",
+        "-n",
+        "checked",
+        "-o",
+        "json",
+        "--cloud",
+        "--region=cn-hangzhou",
+        "--endpoint",
+        &url,
+    ];
+    let report = |said: String| -> Value { serde_json::from_str(&said).unwrap() };
+    let unknown = report(kubectl.run(&args).await.out);
+    assert_eq!(unknown["skipped"][0]["check"], "cluster-tags", "{unknown}");
+    assert!(unknown["skipped"][0]["why"].as_str().unwrap().contains("eci-operator-cluster-id"), "{unknown}");
+    cluster
+        .apply(
+            "{apiVersion: v1, kind: Namespace, metadata: {name: eci-operator}}\n---\n\
+             {apiVersion: v1, kind: ConfigMap, metadata: {name: eci-operator-cluster-id, namespace: eci-operator}, \
+             data: {clusterID: this}}",
+        )
+        .await;
+    let found = report(kubectl.run(&args).await.out);
+    let of_tags: Vec<_> =
+        found["findings"].as_array().unwrap().iter().filter(|f| f["check"] == "cluster-tags").collect();
+    assert_eq!(of_tags.len(), 1, "{found}");
+    assert_eq!(of_tags[0]["object"], format!("{} in the cloud", made[0]), "{found}");
+    assert!(of_tags[0]["found"].as_str().unwrap().contains("ImageCache shop/web"), "{found}");
+    let nobody = Kubectl::new().with("KUBECONFIG", text(&cluster.plane.kubeconfig_path()));
+    let without = report(nobody.run(&args).await.out);
+    let why = without["skipped"][0]["why"].as_str().unwrap();
+    assert!(why.contains("ALIBABA_CLOUD_ACCESS_KEY_ID"), "{without}");
 }

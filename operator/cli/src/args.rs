@@ -12,9 +12,11 @@ use crate::size::{Memory, Vcpu};
 
 mod explain;
 mod migrate;
+mod nodes;
 
 pub use explain::ExplainArgs;
 pub use migrate::{MigrateArgs, MigrateOutput};
+pub use nodes::NodeArgs;
 
 /// Elastic Container Instance on the command line.
 #[derive(Clone, Debug, Parser)]
@@ -167,6 +169,26 @@ pub struct DoctorArgs {
     /// Namespace that the operator runs in, whose pods no profile selects.
     #[arg(long, default_value = "eci-operator")]
     pub operator_namespace: String,
+    /// Asks the cloud too: whether it has caches with this cluster's ID in their tags that are of no object here.
+    #[arg(long, requires = "region")]
+    pub cloud: bool,
+    /// ID of the cluster in the tags of its caches; default: what the operator remembers in its namespace.
+    #[arg(long, requires = "cloud")]
+    pub cluster_id: Option<String>,
+    /// Endpoint of ECI; default: the region's on the Internet. http is accepted for loopback addresses only.
+    #[arg(long, env = "ECI_ENDPOINT")]
+    pub endpoint: Option<String>,
+    /// Use the region's endpoint inside its VPCs.
+    #[arg(long)]
+    pub vpc: bool,
+    /// Directory with the files access-key-id, access-key-secret and, if temporary, security-token; default: the
+    /// environment variables ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET and
+    /// ALIBABA_CLOUD_SECURITY_TOKEN.
+    #[arg(long)]
+    pub credentials_dir: Option<PathBuf>,
+    /// Where virtual nodes are.
+    #[command(flatten)]
+    pub nodes: NodeArgs,
     /// Which cluster, and where in it.
     #[command(flatten)]
     pub kube: KubeArgs,
@@ -178,6 +200,9 @@ pub struct DoctorArgs {
 /// Flags of `status`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct StatusArgs {
+    /// Where virtual nodes are.
+    #[command(flatten)]
+    pub nodes: NodeArgs,
     /// Which cluster, and where in it.
     #[command(flatten)]
     pub kube: KubeArgs,

@@ -10,7 +10,7 @@ pub enum Error {
     #[error("{0}; or use --credentials-dir")]
     Credentials(#[from] CredentialsError),
     /// Region or endpoint.
-    #[error("{0} (--region, --ecs-endpoint)")]
+    #[error("{0} (--region, --endpoint, --ecs-endpoint)")]
     Client(#[from] eci_aliyun::ConfigError),
     /// A call failed.
     #[error("{error}{}", hint(error))]

@@ -5,6 +5,7 @@
 #![warn(missing_docs)]
 
 pub mod args;
+mod claims;
 mod cloud;
 mod doctor;
 mod drill;

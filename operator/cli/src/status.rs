@@ -83,6 +83,7 @@ impl Row {
 }
 
 pub(crate) async fn status(args: &StatusArgs) -> Result<String, Error> {
+    let kinds = args.nodes.virtual_nodes()?;
     let cluster = Kubernetes::connect(&args.kube).await?;
     let mut rows = Vec::new();
     for cache in of_kind::<ImageCache>(&cluster.api()).await? {
@@ -106,7 +107,7 @@ pub(crate) async fn status(args: &StatusArgs) -> Result<String, Error> {
         (Ok(nodes), Ok(pods)) => (nodes, pods, None),
         (Err(why), _) | (_, Err(why)) => (Vec::new(), Vec::new(), Some(why)),
     };
-    let node_rows = pods::nodes(&nodes, &all_pods);
+    let node_rows = pods::nodes(&kinds, &nodes, &all_pods);
     let pod_rows = pods::pods(&node_rows, &all_pods);
     match args.output {
         Output::Table => {

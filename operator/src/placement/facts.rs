@@ -2,20 +2,10 @@
 
 use eci_api::condition::ConditionType;
 use eci_api::data_cache::DataCache;
-use eci_api::eci_profile::EciProfile;
 use eci_api::image_cache::ImageCache;
 use eci_core::profile::caches::CacheFacts;
 use eci_core::profile::data_caches::DataCacheFacts;
-use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ManagedFieldsEntry, ObjectMeta};
-
-/// When the spec of a profile was last written, as far as its fields' managers tell; else when it was created.
-pub(super) fn changed(profile: &EciProfile) -> Timestamp {
-    let of_spec = |entry: &&ManagedFieldsEntry| entry.subresource.as_deref().unwrap_or_default().is_empty();
-    let managed = profile.metadata.managed_fields.iter().flatten().filter(of_spec);
-    let times = managed.filter_map(|entry| entry.time.as_ref()).chain(&profile.metadata.creation_timestamp);
-    times.map(|time| time.0).max().unwrap_or(Timestamp::MIN)
-}
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 
 /// What pods need to know of an image cache.
 pub(super) fn facts(cache: &ImageCache) -> CacheFacts {

@@ -8,6 +8,7 @@ use eci_api::eci_profile::{EciProfile, ImageCacheReference};
 use eci_api::image_cache::ImageCache;
 use eci_core::placement::Rule;
 use eci_core::placement::judge;
+use eci_core::placement::mark::changed;
 use eci_core::placement::spill::{Candidate, Stand};
 use eci_core::profile::decide::{Namespace, World, applied};
 use eci_core::profile::nodes::VirtualNodes;
@@ -17,7 +18,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use kube::core::DeserializeGuard;
 
-use super::facts::{changed, data_facts, facts};
+use super::facts::{data_facts, facts};
 use super::pod::{Known, Labels};
 use super::watch::{Change, Sight, Watched};
 
@@ -217,8 +218,10 @@ impl View {
             Change::Seen(guarded) => {
                 let name: Arc<str> = guarded.name_any().into();
                 // One that cannot be read counts for nothing; the eviction's watch says so.
-                let profile =
-                    guarded.0.ok().and_then(|object| Some((Profile::of(&object)?, changed(&object))));
+                let profile = guarded
+                    .0
+                    .ok()
+                    .and_then(|object| Some((Profile::of(&object)?, changed(&object.metadata))));
                 match profile {
                     Some((profile, changed)) => {
                         let before = self.profiles.insert(name, (profile.clone(), changed, list));

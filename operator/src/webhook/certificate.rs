@@ -315,6 +315,16 @@ mod tests {
     }
 
     #[test]
+    fn every_installation_has_an_authority_of_its_own() {
+        let [one, other] = [(); 2].map(|()| Authorities::first(at(0), LIFE).unwrap());
+        assert_ne!(one.signer(), other.signer());
+        let (one, other) = (one.write(), other.write());
+        for (key, value) in &one {
+            assert_ne!(Some(value), other.get(key), "{key}");
+        }
+    }
+
+    #[test]
     fn through_a_rotation_each_certificate_is_trusted_by_the_bundle_of_its_time() {
         let first = Authorities::first(at(0), LIFE).unwrap();
         let old = first.signer().unwrap().to_owned();

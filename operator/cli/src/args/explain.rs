@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{KubeArgs, Output};
+use super::{KubeArgs, NodeArgs, Output};
 
 /// Flags of `explain`.
 #[derive(Clone, Debug, clap::Args)]
@@ -28,6 +28,9 @@ pub struct ExplainArgs {
     /// Namespace that the operator runs in, whose pods no profile selects.
     #[arg(long, default_value = "eci-operator")]
     pub operator_namespace: String,
+    /// Where virtual nodes are.
+    #[command(flatten)]
+    pub nodes: NodeArgs,
     /// Which cluster, and where in it.
     #[command(flatten)]
     pub kube: KubeArgs,

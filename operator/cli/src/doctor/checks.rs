@@ -97,7 +97,9 @@ pub(super) fn pods(facts: &Facts) -> Vec<(&'static Rule, Vec<Finding>)> {
                 let sends = |labels: &Labels| labels.get(VENDOR_LABEL).is_some_and(|value| value == "true");
                 let by_label = sends(labels) || sends(namespace.labels);
                 let region = facts.world.region.as_deref();
-                rules::pod(rules::Facts { spec, annotations, by_label, region }, &settings)
+                let (namespace, claims) = (namespace.name, &facts.world.claims);
+                let of = rules::Facts { spec, namespace, annotations, by_label, claims, region };
+                rules::pod(of, &settings)
             }
             None => decide(&facts.profiles, &facts.world, namespace, &before, Moment::Creation).rules,
         };

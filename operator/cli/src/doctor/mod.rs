@@ -1,6 +1,7 @@
 //! `kubectl eci doctor`: the known pitfalls of virtual nodes as checks, each with a remedy.
 
 mod checks;
+mod tags;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +17,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::Api;
 
 use crate::args::DoctorArgs;
+use crate::claims;
 use crate::error::Error;
 use crate::findings::Findings;
 use crate::kubernetes::{Kubernetes, allowed, list, present};
@@ -24,12 +26,20 @@ use checks::{BUDGETS, Facts, INSECURE, METRICS, PROVIDER_ID, VENDOR};
 /// Names of the rules about DaemonSets and Services, which are checks of their own.
 const DAEMON_SET: &str = "daemon-set";
 const NODE_PORT: &str = "node-port";
+/// Of the rules nas-ownership and late-binding what PersistentVolumeClaims would tell.
+const NAS_BY_CLAIM: &str = "volumes behind claims";
 
 pub(crate) async fn doctor(args: &DoctorArgs) -> Result<(String, Result<(), Error>), Error> {
     let cluster = Kubernetes::connect(&args.kube).await?;
     let mut all = Findings::default();
     match facts(&cluster, args).await? {
-        Ok(facts) => with_facts(&cluster, &facts, &mut all).await?,
+        Ok(mut facts) => {
+            match claims::read(&cluster.client, cluster.namespace.as_deref(), &facts.pods).await? {
+                Ok(claims) => facts.world.claims = claims,
+                Err(why) => all.skip(NAS_BY_CLAIM, why),
+            }
+            with_facts(&cluster, &facts, &mut all).await?;
+        }
         Err(why) => {
             let rules = RULES.iter().map(|rule| rule.name);
             for check in rules.chain([INSECURE, METRICS, PROVIDER_ID, BUDGETS]) {
@@ -50,6 +60,7 @@ pub(crate) async fn doctor(args: &DoctorArgs) -> Result<(String, Result<(), Erro
         }
         (Err(why), _) | (_, Err(why)) => all.skip(VENDOR, why),
     }
+    tags::check(&cluster, args, &mut all).await?;
     let text = all.show(args.output, "None of the known pitfalls was found.")?;
     let result = match all.errors() {
         0 => Ok(()),
@@ -60,6 +71,7 @@ pub(crate) async fn doctor(args: &DoctorArgs) -> Result<(String, Result<(), Erro
 
 /// What most checks need, or why it could not be read.
 async fn facts(cluster: &Kubernetes, args: &DoctorArgs) -> Result<Result<Facts, String>, Error> {
+    let nodes_at = args.nodes.virtual_nodes()?;
     let client = || cluster.client.clone();
     let profiles = allowed(present(list(&Api::<EciProfile>::all(client()), None).await))?;
     let namespaces = allowed(list(&Api::<Namespace>::all(client()), None).await)?;
@@ -68,7 +80,7 @@ async fn facts(cluster: &Kubernetes, args: &DoctorArgs) -> Result<Result<Facts, 
     let read = (|| Ok((profiles?, namespaces?, nodes?, pods?)))();
     Ok(read.map(|(profiles, namespaces, nodes, pods)| Facts {
         profiles: Profiles::new(profiles.iter().filter_map(Profile::of), &args.operator_namespace),
-        world: World { region: args.region.clone(), ..World::default() },
+        world: World { nodes: nodes_at, region: args.region.clone(), ..World::default() },
         namespaces: namespaces
             .into_iter()
             .filter_map(|namespace| {

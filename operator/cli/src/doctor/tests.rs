@@ -189,3 +189,52 @@ fn every_rule_is_a_check() {
     }
     assert!(RULES.iter().all(|rule| rule.kind == "Pod" || [DAEMON_SET, NODE_PORT].contains(&rule.name)));
 }
+
+#[test]
+fn a_cache_in_the_cloud_that_no_object_knows_is_told_of_once() {
+    let resource = |id: &str, uid: &str| tags::Resource {
+        kind: "ImageCache",
+        id: id.to_owned(),
+        tags: [("uid", uid), ("namespace", "shop"), ("name", "web")]
+            .into_iter()
+            .map(|(key, value)| (format!("eci-operator.io/{key}"), value.to_owned()))
+            .collect(),
+    };
+    let object = |uid: &str, ids: &[&str], busy| tags::Object {
+        uid: uid.to_owned(),
+        ids: ids.iter().map(|id| (*id).to_owned()).collect(),
+        busy,
+    };
+    let objects = [object("u-1", &["imc-1"], false), object("u-2", &[], true), object("", &[], false)];
+    for (resource, expected) in [
+        (resource("imc-1", "u-1"), None),
+        // A copy of this cluster has the same UIDs.
+        (resource("imc-2", "u-1"), Some("whose status does not know it")),
+        (resource("imc-3", "u-2"), None),
+        (resource("imc-4", "u-9"), Some("which this cluster has not")),
+        (resource("imc-5", ""), Some("which this cluster has not")),
+    ] {
+        let found = tags::findings("cluster-a", std::slice::from_ref(&resource), &objects);
+        assert_eq!(found.len(), usize::from(expected.is_some()), "{resource:?}");
+        if let (Some(found), Some(expected)) = (found.first(), expected) {
+            assert!(found.what.contains("ImageCache shop/web") && found.what.contains(expected), "{found:?}");
+            assert_eq!(found.severity, Severity::Warning);
+            assert!(found.remedy.contains("cluster-a") && found.remedy.contains("--cluster-id"), "{found:?}");
+        }
+    }
+}
+
+#[test]
+fn a_claim_of_a_nas_volume_is_found_behind_its_name() {
+    let volumes = json!([{ "name": "data", "persistentVolumeClaim": { "claimName": "data" } }]);
+    let pod = pod(
+        "a",
+        "virtual-1",
+        &json!({ "spec": { "securityContext": { "fsGroup": 1 }, "volumes": volumes } }),
+    );
+    let mut facts = facts(vec![pod], &[]);
+    assert!(of("nas-ownership", &facts).is_empty());
+    let known = eci_core::profile::claims::ClaimFacts { late: Some(false), nas: true };
+    facts.world.claims.insert(("shop".to_owned(), "data".to_owned()), known);
+    assert_eq!(of("nas-ownership", &facts).len(), 1);
+}

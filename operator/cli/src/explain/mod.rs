@@ -14,15 +14,20 @@ use std::sync::Arc;
 use eci_api::data_cache::DataCache;
 use eci_api::eci_profile::{EciProfile, ImageCacheReference, ProfileMode};
 use eci_api::image_cache::ImageCache;
+use eci_core::placement::mark::{self, changed};
 use eci_core::profile::caches::{CacheFacts, Caches};
+use eci_core::profile::claims::Claims;
 use eci_core::profile::data_caches::{self, DataCacheFacts, DataCaches};
 use eci_core::profile::decide::{Change, Decision, Moment, Namespace, World, decide};
+use eci_core::profile::nodes::VirtualNodes;
 use eci_core::profile::patch::{self, Operation};
 use eci_core::profile::{Labels, PROFILES_ANNOTATION, Profile, Profiles};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace as NamespaceObject, Pod};
 use kube::Api;
 
 use crate::args::{ExplainArgs, KubeArgs, Output};
+use crate::claims;
 use crate::error::Error;
 use crate::kubernetes::{Kubernetes, list, of_kind};
 use crate::manifest::{self, Document};
@@ -50,14 +55,41 @@ struct Explained {
     /// For each profile in mode Audit that matches: what it would change in mode Enforce.
     audits: Vec<(String, Vec<Operation>)>,
     of_daemon_set: bool,
+    /// Profiles that are older than the pod, apply to it, and had no part in it.
+    missed: Vec<String>,
 }
 
 /// What a decision is made from, beside the pod.
 struct Known {
     profiles: Vec<Profile>,
+    /// When the spec of each was last written, as far as that is known.
+    changed: BTreeMap<String, Timestamp>,
     operator_namespace: String,
+    nodes: VirtualNodes,
     caches: Caches,
     data_caches: DataCaches,
+    claims: Claims,
+}
+
+impl Known {
+    fn new(args: &ExplainArgs) -> Result<Self, Error> {
+        Ok(Self {
+            profiles: Vec::new(),
+            changed: BTreeMap::new(),
+            operator_namespace: args.operator_namespace.clone(),
+            nodes: args.nodes.virtual_nodes()?,
+            caches: Caches::new(),
+            data_caches: DataCaches::new(),
+            claims: Claims::new(),
+        })
+    }
+
+    /// Reads what is known of the claims of a pod. Who may not do so is told what might be.
+    async fn read_claims(&mut self, cluster: &Kubernetes, namespace: &str, pod: &Pod) -> Result<(), Error> {
+        let claims = claims::read(&cluster.client, Some(namespace), std::slice::from_ref(pod)).await?;
+        self.claims.extend(claims.unwrap_or_default());
+        Ok(())
+    }
 }
 
 pub(crate) async fn explain(args: &ExplainArgs) -> Result<String, Error> {
@@ -83,12 +115,7 @@ pub(crate) async fn explain(args: &ExplainArgs) -> Result<String, Error> {
 /// Everything from files.
 fn offline(args: &ExplainArgs, pods: Vec<Pod>) -> Result<Vec<Explained>, Error> {
     let documents = manifest::read(&args.profiles)?;
-    let mut known = Known {
-        profiles: Vec::new(),
-        operator_namespace: args.operator_namespace.clone(),
-        caches: Caches::new(),
-        data_caches: DataCaches::new(),
-    };
+    let mut known = Known::new(args)?;
     for document in &documents {
         known
             .profiles
@@ -127,6 +154,7 @@ async fn from_cluster(args: &ExplainArgs, pods: Vec<Pod>) -> Result<Vec<Explaine
             None => namespace_labels(&cluster, &namespace).await?,
         };
         read_data_caches(&cluster, &namespace, &pod, &mut known).await?;
+        known.read_claims(&cluster, &namespace, &pod).await?;
         all.push(judge(&known, &namespace, labels, &pod)?);
     }
     Ok(all)
@@ -142,23 +170,27 @@ async fn existing(args: &ExplainArgs) -> Result<Explained, Error> {
     let pod = pod.ok_or_else(|| Error::NotFound(format!("no pod {name} in namespace {namespace}")))?;
     let mut known = known(&cluster, args).await?;
     read_data_caches(&cluster, &namespace, &pod, &mut known).await?;
+    known.read_claims(&cluster, &namespace, &pod).await?;
     judge(&known, &namespace, namespace_labels(&cluster, &namespace).await?, &pod)
 }
 
 async fn known(cluster: &Kubernetes, args: &ExplainArgs) -> Result<Known, Error> {
-    let profiles: Vec<EciProfile> = of_kind(&Api::all(cluster.client.clone())).await?;
-    let profiles: Vec<_> = profiles.iter().filter_map(Profile::of).collect();
+    let mut known = Known::new(args)?;
+    let objects: Vec<EciProfile> = of_kind(&Api::all(cluster.client.clone())).await?;
+    known.changed = objects
+        .iter()
+        .filter_map(|object| Some((object.metadata.name.clone()?, changed(&object.metadata))))
+        .collect();
+    let profiles: Vec<_> = objects.iter().filter_map(Profile::of).collect();
     // Nobody needs to be allowed to read caches that no profile speaks of.
-    let mut caches = Caches::new();
     let refs = profiles.iter().filter_map(|profile| profile.spec.image_cache.as_ref()).flat_map(|c| &c.refs);
     let namespaces: std::collections::BTreeSet<_> =
         refs.map(|reference| reference.namespace.clone()).collect();
     for namespace in namespaces {
         let api: Api<ImageCache> = Api::namespaced(cluster.client.clone(), &namespace);
-        caches.extend(list(&api, None).await?.iter().map(cache_facts));
+        known.caches.extend(list(&api, None).await?.iter().map(cache_facts));
     }
-    let data_caches = DataCaches::new();
-    Ok(Known { profiles, operator_namespace: args.operator_namespace.clone(), caches, data_caches })
+    Ok(Known { profiles, ..known })
 }
 
 /// Reads the DataCaches of a pod's namespace, if the pod or a profile speaks of any.
@@ -237,8 +269,13 @@ fn data_facts(cache: &DataCache) -> ((String, String), DataCacheFacts) {
 
 fn judge(known: &Known, namespace: &str, mut labels: Labels, pod: &Pod) -> Result<Explained, Error> {
     labels.insert(NAME_LABEL.to_owned(), namespace.to_owned());
-    let world =
-        World { caches: known.caches.clone(), data_caches: known.data_caches.clone(), ..World::default() };
+    let world = World {
+        nodes: known.nodes.clone(),
+        caches: known.caches.clone(),
+        data_caches: known.data_caches.clone(),
+        claims: known.claims.clone(),
+        ..World::default()
+    };
     let of = Namespace { name: namespace, labels: &labels };
     let profiles = Profiles::new(known.profiles.iter().cloned(), &known.operator_namespace);
     let origin = origin::origin(&profiles, &world, of, pod)?;
@@ -264,6 +301,8 @@ fn judge(known: &Known, namespace: &str, mut labels: Labels, pod: &Pod) -> Resul
         audits.push((tried.profile.clone(), patch::patch(&origin.pod, &more)));
     }
     let owners = pod.metadata.owner_references.iter().flatten();
+    let of_daemon_set = owners.into_iter().any(|o| o.controller == Some(true) && o.kind == "DaemonSet");
+    let missed = if of_daemon_set { Vec::new() } else { missed(known, &decision, pod) };
     Ok(Explained {
         namespace: namespace.to_owned(),
         name: pod.metadata.name.clone().or_else(|| pod.metadata.generate_name.clone()).unwrap_or_default(),
@@ -278,8 +317,23 @@ fn judge(known: &Known, namespace: &str, mut labels: Labels, pod: &Pod) -> Resul
         patch,
         later,
         audits,
-        of_daemon_set: owners.into_iter().any(|o| o.controller == Some(true) && o.kind == "DaemonSet"),
+        of_daemon_set,
+        missed,
     })
+}
+
+/// The profiles that the pod was made without, though they were there: the operator did not answer when it was created.
+fn missed(known: &Known, decision: &Decision, pod: &Pod) -> Vec<String> {
+    let Some(created) = pod.metadata.creation_timestamp.as_ref().map(|time| time.0) else {
+        return Vec::new();
+    };
+    let mark = origin::made_with(pod);
+    let applies = decision.tried.iter().filter(|tried| tried.mismatch.is_none());
+    let enforced = applies.filter(|tried| tried.mode == ProfileMode::Enforce).map(|tried| &tried.profile);
+    let is_missed = |name: &&String| {
+        known.changed.get(*name).is_some_and(|changed| mark::misses(mark, created, name, *changed))
+    };
+    enforced.filter(is_missed).cloned().collect()
 }
 
 /// The profile as it would be in mode Enforce, if it has the name.

@@ -59,12 +59,20 @@ fn head(of: &Explained) -> String {
             "Made with {made}, which would make another pod of it now. Below stands what would be decided now.\n"
         ),
     };
+    let missed = if of.missed.is_empty() {
+        String::new()
+    } else {
+        format!(
+            "It was made without {}, which was there before it: the operator did not answer when it was created. That cannot be put in later: delete the pod, and its workload makes one that has it.\n",
+            of.missed.join(" and ")
+        )
+    };
     let daemon = if of.of_daemon_set {
         "It belongs to a DaemonSet: such pods run where their DaemonSet puts them, and profiles leave them as they are.\n"
     } else {
         ""
     };
-    format!("Pod {}/{}\n{made}{daemon}", of.namespace, of.name)
+    format!("Pod {}/{}\n{made}{missed}{daemon}", of.namespace, of.name)
 }
 
 fn profiles(of: &Explained) -> Vec<[String; 5]> {
@@ -173,6 +181,7 @@ pub(super) fn json(of: &Explained) -> Value {
         "madeWith": of.made_with,
         "asDecidedNow": of.exact,
         "ofDaemonSet": of.of_daemon_set,
+        "missed": of.missed,
         "profiles": tried.collect::<Vec<_>>(),
         "fields": fields.collect::<Vec<_>>(),
         "patch": of.patch,

@@ -20,9 +20,12 @@ fn pod(of: &Value) -> Pod {
 fn known(profiles: Vec<Profile>) -> Known {
     Known {
         profiles,
+        changed: BTreeMap::new(),
         operator_namespace: "eci-operator".to_owned(),
+        nodes: VirtualNodes::default(),
         caches: Caches::new(),
         data_caches: DataCaches::new(),
+        claims: Claims::new(),
     }
 }
 
@@ -159,6 +162,44 @@ fn the_table_says_who_decided_and_why_the_others_did_not() {
     assert_eq!(json["fields"][0], json!({ "field": "spec.spot", "decidedBy": "Profile", "profile": "spot" }));
     assert_eq!(json["audits"][0]["profile"], "later");
     assert_eq!(json["warnings"][0]["severity"], "Warning");
+}
+
+#[test]
+fn a_pod_that_was_missed_says_so_and_what_to_do() {
+    let mut known = known(vec![
+        profile("base", &json!({ "placement": { "policy": "Fair" } })),
+        profile("spot", &json!({ "spot": { "strategy": "SpotAsPriceGo" } })),
+        profile("audit", &json!({ "mode": "Audit", "spot": { "strategy": "SpotAsPriceGo" } })),
+    ]);
+    let at = |text: &str| text.parse::<Timestamp>().unwrap();
+    for name in ["base", "audit"] {
+        known.changed.insert(name.to_owned(), at("2026-01-01T00:00:00Z"));
+    }
+    known.changed.insert("spot".to_owned(), at("2026-01-03T00:00:00Z"));
+    let made = json!({ "metadata": { "creationTimestamp": "2026-01-02T00:00:00Z" } });
+    let explained = judged(&known, &pod(&made));
+    assert_eq!(explained.missed, ["base"], "spot is newer, and audit changes nothing");
+    let text = show::table(&explained);
+    assert!(
+        text.contains("It was made without base, which was there before it")
+            && text.contains("delete the pod"),
+        "{text}"
+    );
+    let mut marked = made.clone();
+    marked["metadata"]["annotations"] = json!({ "eci-operator.io/profiles": "base@3" });
+    assert!(judged(&known, &pod(&marked)).missed.is_empty());
+    let mut daemon = made;
+    daemon["metadata"]["ownerReferences"] = json!([{ "apiVersion": "apps/v1", "kind": "DaemonSet", "name": "d", "uid": "u", "controller": true }]);
+    assert!(judged(&known, &pod(&daemon)).missed.is_empty());
+}
+
+#[test]
+fn virtual_nodes_are_where_they_are_said_to_be() {
+    let mut known = known(vec![profile("only", &json!({ "placement": { "policy": "VirtualNodesOnly" } }))]);
+    let pair = |key: &str, value: &str| vec![(key.to_owned(), value.to_owned())];
+    known.nodes = VirtualNodes::of(&pair("kind", "virtual"), &pair("virtual", "yes")).unwrap();
+    let text = show::table(&judged(&known, &pod(&json!({}))));
+    assert!(text.contains(r#""key":"virtual""#) && !text.contains("virtual-kubelet"), "{text}");
 }
 
 #[test]

@@ -101,8 +101,7 @@ pub(super) struct NodeRow {
 }
 
 /// The virtual nodes, with how many of the pods are on each.
-pub(super) fn nodes(nodes: &[Node], pods: &[Pod]) -> Vec<NodeRow> {
-    let kinds = VirtualNodes::default();
+pub(super) fn nodes(kinds: &VirtualNodes, nodes: &[Node], pods: &[Pod]) -> Vec<NodeRow> {
     let mut count: BTreeMap<&str, usize> = BTreeMap::new();
     for node in pods.iter().filter_map(|pod| pod.spec.as_ref()?.node_name.as_deref()) {
         *count.entry(node).or_default() += 1;
@@ -320,7 +319,11 @@ mod tests {
         let mut other = pod(&json!({ "phase": "Running" }));
         other.spec.as_mut().unwrap().node_name = Some("regular".to_owned());
         let all = [pod(&json!({ "phase": "Failed", "reason": "BidFailed", "message": "x\ny" })), other];
-        let nodes = nodes(&[node("virtual-1", "virtual-kubelet"), node("regular", "worker")], &all);
+        let nodes = nodes(
+            &VirtualNodes::default(),
+            &[node("virtual-1", "virtual-kubelet"), node("regular", "worker")],
+            &all,
+        );
         let rows = pods(&nodes, &all);
         assert_eq!((nodes.len(), nodes[0].pods, rows.len()), (1, 1, 1));
         let text = table_of(&nodes, &rows);

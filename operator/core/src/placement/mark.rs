@@ -5,11 +5,20 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 
 use crate::time::after;
 
 /// How long after its last change a profile may be unknown to those who admit pods.
 pub const SETTLES: Duration = Duration::from_secs(10);
+
+/// When the spec of a profile was last written, as far as its fields' managers tell; else when it was created.
+pub fn changed(profile: &ObjectMeta) -> Timestamp {
+    let of_spec = |entry: &&ManagedFieldsEntry| entry.subresource.as_deref().unwrap_or_default().is_empty();
+    let managed = profile.managed_fields.iter().flatten().filter(of_spec);
+    let times = managed.filter_map(|entry| entry.time.as_ref()).chain(&profile.creation_timestamp);
+    times.map(|time| time.0).max().unwrap_or(Timestamp::MIN)
+}
 
 /// Whether a pod was made without a profile that selects it. `mark` is its annotation
 /// [`PROFILES_ANNOTATION`](crate::profile::PROFILES_ANNOTATION); `changed` is when the spec of the profile was last

@@ -9,6 +9,7 @@ use eci_api::annotations;
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
 
 use super::caches::{self, Caches, IMAGE_CACHE_GATE};
+use super::claims::Claims;
 use super::data_caches::{self, BUCKET_ANNOTATION, Choosing, DataCaches, Refusal};
 pub use super::decision::{Change, ContainerAt, Decision, Denial, Field, Tried, Warning, Winner};
 use super::networking::{self, PodNetworking};
@@ -33,6 +34,8 @@ pub struct World {
     pub caches: Caches,
     /// Data caches.
     pub data_caches: DataCaches,
+    /// Claims that pods mount volumes by, as far as they are known.
+    pub claims: Claims,
     /// PodNetworkings of the vendor's network plugin, if the cluster has it.
     pub networkings: Vec<PodNetworking>,
     /// What is done about pods that virtual nodes cannot run.
@@ -90,7 +93,8 @@ pub fn decide(
     decision
 }
 
-/// Decides, and says of every profile why it does not apply. The cost of it grows with the number of profiles.
+/// Decides, and says of every profile why it does not apply to the pod as it ends up, with the labels that other
+/// profiles give. The cost of it grows with the number of profiles.
 pub fn explain(
     profiles: &Profiles,
     world: &World,
@@ -101,6 +105,9 @@ pub fn explain(
     let none = Labels::new();
     let labels = pod.metadata.labels.as_ref().unwrap_or(&none);
     let subject = Subject { namespace: namespace.name, namespace_labels: namespace.labels, labels };
+    let mut labels = labels.clone();
+    labels.extend(closure(profiles, subject).1.into_iter().map(|(key, (value, _))| (key, value)));
+    let subject = Subject { labels: &labels, ..subject };
     let tried = profiles.tried(subject).map(|(profile, mismatch)| Tried {
         profile: profile.name.clone(),
         generation: profile.generation,
@@ -196,7 +203,14 @@ impl Deciding<'_> {
         decision.findings = annotations::check(&ends_with);
         if (placement.goes || placement.needs_virtual) && self.moment == Moment::Creation {
             let region = self.world.region.as_deref();
-            let facts = Facts { spec, annotations: &ends_with, by_label: placement.by_label, region };
+            let facts = Facts {
+                spec,
+                namespace: self.namespace.name,
+                annotations: &ends_with,
+                by_label: placement.by_label,
+                claims: &self.world.claims,
+                region,
+            };
             decision.rules = rules::pod(facts, &self.world.rules);
             let denied: Vec<_> =
                 decision.rules.iter().filter(|finding| finding.mode == Mode::Deny).cloned().collect();

@@ -7,6 +7,7 @@
 pub mod audit;
 pub mod caches;
 pub mod check;
+pub mod claims;
 pub mod conflict;
 pub mod data_caches;
 pub mod decide;

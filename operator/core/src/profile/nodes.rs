@@ -17,10 +17,34 @@ pub struct NodeKind {
     pub taint: (String, String),
 }
 
-/// Where the virtual nodes of a cluster are.
+/// Where the virtual nodes of a cluster are. There is always a kind: terms for nodes that name none would match every
+/// node, or none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VirtualNodes {
     kinds: Vec<NodeKind>,
+}
+
+/// Why labels and taints name no kinds of virtual nodes.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KindsError {
+    /// There are none.
+    #[error("there is no label of virtual nodes: give one, and a taint for it")]
+    None,
+    /// Each kind has one of each.
+    #[error("there are {taints} for {labels} --virtual-node-labels; give one for each")]
+    Unequal {
+        /// How many labels.
+        labels: usize,
+        /// How many taints.
+        taints: usize,
+    },
+}
+
+/// Reads key and value of a label or a taint, such as `type=virtual-kubelet`.
+pub fn key_and_value(text: &str) -> Result<(String, String), &'static str> {
+    let pair = text.split_once('=').filter(|(key, _)| !key.is_empty());
+    pair.map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .ok_or("use key=value, such as type=virtual-kubelet")
 }
 
 impl Default for VirtualNodes {
@@ -30,10 +54,11 @@ impl Default for VirtualNodes {
             label: (label.0.to_owned(), label.1.to_owned()),
             taint: (taint.0.to_owned(), taint.1.to_owned()),
         };
-        Self::new(vec![
+        let kinds = vec![
             kind(("type", "virtual-kubelet"), ("virtual-kubelet.io/provider", "alibabacloud")),
             kind(("k8s.aliyun.com/vnode", "true"), ("k8s.aliyun.com/vnode", "true")),
-        ])
+        ];
+        Self { kinds }
     }
 }
 
@@ -49,9 +74,15 @@ pub enum OwnWords {
 }
 
 impl VirtualNodes {
-    /// Of these kinds.
-    pub fn new(kinds: Vec<NodeKind>) -> Self {
-        Self { kinds }
+    /// Of kinds with these labels and taints (key and value), one of each for each kind.
+    pub fn of(labels: &[(String, String)], taints: &[(String, String)]) -> Result<Self, KindsError> {
+        if labels.len() != taints.len() {
+            return Err(KindsError::Unequal { labels: labels.len(), taints: taints.len() });
+        }
+        let pairs = labels.iter().zip(taints);
+        let kinds: Vec<_> =
+            pairs.map(|(label, taint)| NodeKind { label: label.clone(), taint: taint.clone() }).collect();
+        if kinds.is_empty() { Err(KindsError::None) } else { Ok(Self { kinds }) }
     }
 
     /// Whether a node is one.

@@ -3,6 +3,7 @@
 
 mod cluster;
 mod data_caches;
+mod extremes;
 mod properties;
 mod rules;
 mod scene;

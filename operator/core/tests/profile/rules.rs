@@ -1,3 +1,4 @@
+use eci_core::profile::claims::ClaimFacts;
 use eci_core::profile::decide::{Denial, Namespace};
 use eci_core::profile::nodes::VirtualNodes;
 use eci_core::profile::rules::{
@@ -110,6 +111,34 @@ fn each_rule_finds_what_virtual_nodes_cannot_do_and_nothing_else() {
     for (pod, expected) in cases {
         assert_eq!(found(&virtual_pod(&pod)), expected, "{pod}");
     }
+}
+
+#[test]
+fn what_is_known_of_a_claim_makes_a_warning_certain_or_takes_it_away() {
+    let claim = json!([{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]);
+    let late = labelled(&json!({"volumes": claim}));
+    let nas = json!({"spec": {"securityContext": {"fsGroup": 1000}, "volumes": claim}});
+    let said = |pod: &Value, namespace: &str, facts: Option<ClaimFacts>| {
+        let mut scene = virtual_pod(pod);
+        let key = (namespace.to_owned(), "data".to_owned());
+        scene.world.claims.extend(facts.map(|facts| (key, facts)));
+        scene.decision().rules.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+    let facts = |late, nas| Some(ClaimFacts { late, nas });
+    assert!(said(&late, "shop", None).contains("never comes if its StorageClass"));
+    assert!(said(&late, "shop", facts(None, false)).contains("never comes if its StorageClass"));
+    assert!(said(&late, "shop", facts(Some(true), false)).contains("never comes for its StorageClass"));
+    assert_eq!(said(&late, "shop", facts(Some(false), false)), "");
+    assert!(
+        said(&late, "other", facts(Some(false), false)).contains("never comes if"),
+        "of another namespace"
+    );
+    assert_eq!(said(&nas, "shop", None), "");
+    assert_eq!(said(&nas, "shop", facts(Some(false), false)), "");
+    assert!(said(&nas, "shop", facts(Some(false), true)).starts_with("nas-ownership: "));
+    let mut keeps = nas.clone();
+    keeps["spec"]["securityContext"]["fsGroupChangePolicy"] = json!("OnRootMismatch");
+    assert_eq!(said(&keeps, "shop", facts(Some(false), true)), "");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 use eci_api::annotations::CATALOGUE;
 use eci_core::profile::Mismatch;
 use eci_core::profile::decide::{Change, Denial, Field, Winner};
+use eci_core::profile::nodes::{KindsError, VirtualNodes, key_and_value};
 use eci_core::profile::unit::Unit;
 use serde_json::{Value, json};
 
@@ -136,6 +137,30 @@ fn a_label_of_one_profile_may_be_what_another_selects() {
     assert_eq!(scene.added(), owned(&[("eci-spot-strategy", "SpotAsPriceGo")]));
     assert_eq!(scene.mark().as_deref(), Some("spot@3,p@3"));
     assert_eq!(scene.second().changes, []);
+    let scene = scene.profile("none", &json!({"selector": {"podSelector": {"matchLabels": {"spot": "no"}}}}));
+    let tried: Vec<_> =
+        scene.decision().tried.into_iter().map(|tried| (tried.profile, tried.mismatch)).collect();
+    assert_eq!((&tried[0], tried.len()), (&("spot".to_owned(), None), 3), "by the label that p gives");
+    let why = tried[1].1.as_ref().map(ToString::to_string);
+    assert_eq!(
+        why.as_deref(),
+        Some("spec.selector.podSelector: the pod's label spot must be \"no\", but is \"yes\""),
+        "{tried:?}"
+    );
+}
+
+#[test]
+fn there_is_always_a_kind_of_virtual_nodes() {
+    let pairs = |texts: &[&str]| texts.iter().map(|text| key_and_value(text)).collect::<Result<Vec<_>, _>>();
+    let of = |labels: &[&str], taints: &[&str]| {
+        VirtualNodes::of(&pairs(labels).unwrap(), &pairs(taints).unwrap()).map(|nodes| nodes.kinds().len())
+    };
+    assert_eq!(of(&[], &[]), Err(KindsError::None));
+    assert_eq!(of(&["a=b"], &[]), Err(KindsError::Unequal { labels: 1, taints: 0 }));
+    assert_eq!(of(&["a=b", "c="], &["x=y", "z=="]), Ok(2));
+    for bad in ["", "a", "=b"] {
+        assert!(key_and_value(bad).is_err(), "{bad}");
+    }
 }
 
 #[test]

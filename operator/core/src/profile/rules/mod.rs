@@ -103,12 +103,12 @@ rules! {
         "take the label out, and send the pod by spec.placement of an EciProfile";
     /// A disk that is made where the scheduler says.
     LateBinding = "late-binding", "Pod",
-        "a PersistentVolumeClaim or ephemeral volume in a pod that goes past the scheduler, by the label `alibabacloud.com/eci=true` or `spec.nodeName`",
+        "a PersistentVolumeClaim or ephemeral volume in a pod that goes past the scheduler, by the label `alibabacloud.com/eci=true` or `spec.nodeName`; `kubectl eci` leaves out claims that are bound, or whose StorageClass binds at once",
         "a disk of a StorageClass with `volumeBindingMode: WaitForFirstConsumer` is made when the scheduler has chosen a node, which it never does for such a pod",
         "send the pod by spec.placement of an EciProfile, or use a StorageClass with volumeBindingMode: Immediate";
     /// Ownership of a large file system.
     NasOwnership = "nas-ownership", "Pod",
-        "a NAS volume in a pod with `fsGroup` and without `fsGroupChangePolicy: OnRootMismatch`",
+        "a NAS volume in a pod with `fsGroup` and without `fsGroupChangePolicy: OnRootMismatch`; `kubectl eci` finds those behind a PersistentVolumeClaim too",
         "the ownership of every file is changed before the pod starts, and with many files the mount times out",
         "set securityContext.fsGroupChangePolicy to OnRootMismatch";
     /// Images over the Internet.

@@ -3,6 +3,7 @@
 use k8s_openapi::api::core::v1::{Container, PodSpec, Volume};
 
 use super::super::Labels;
+use super::super::claims::{ClaimFacts, Claims, is_nas_driver};
 use super::super::data_caches::{self, BUCKET_ANNOTATION};
 use super::{Finding, RuleId, RuleSettings, findings, quote, registry, spot};
 
@@ -10,18 +11,20 @@ use super::{Finding, RuleId, RuleSettings, findings, quote, registry, spot};
 const MAX_CONTAINERS: usize = 20;
 /// Topology of single nodes.
 const HOSTNAME: &str = "kubernetes.io/hostname";
-/// Drivers of the vendor's NAS volumes.
-const NAS_DRIVERS: [&str; 2] = ["nasplugin.csi.alibabacloud.com", "alicloud/nas"];
 
 /// A pod that goes to virtual nodes or may do so.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
     /// Its spec.
     pub spec: &'a PodSpec,
+    /// Name of its namespace.
+    pub namespace: &'a str,
     /// The annotations that it ends up with.
     pub annotations: &'a Labels,
     /// Whether the vendor's label sends it there, its own or that of its namespace.
     pub by_label: bool,
+    /// What is known of claims.
+    pub claims: &'a Claims,
     /// Region of the virtual nodes, if known.
     pub region: Option<&'a str>,
 }
@@ -33,6 +36,12 @@ impl<'a> Facts<'a> {
 
     fn volumes(&self) -> impl Iterator<Item = &'a Volume> {
         self.spec.volumes.iter().flatten()
+    }
+
+    /// What is known of the claim that a volume names.
+    fn claim(&self, volume: &Volume) -> Option<ClaimFacts> {
+        let claim = volume.persistent_volume_claim.as_ref()?;
+        self.claims.get(&(self.namespace.to_owned(), claim.claim_name.clone())).copied()
     }
 }
 
@@ -152,10 +161,15 @@ fn late_binding(of: Facts<'_>) -> Option<String> {
         (false, true) => "spec.nodeName",
         (false, false) => return None,
     };
-    let claimed = |volume: &&Volume| volume.persistent_volume_claim.is_some() || volume.ephemeral.is_some();
-    let volume = of.volumes().find(claimed)?;
+    let claimed = |volume: &Volume| volume.persistent_volume_claim.is_some() || volume.ephemeral.is_some();
+    let late = |volume: &Volume| of.claim(volume).and_then(|claim| claim.late);
+    let volume = of.volumes().find(|volume| claimed(volume) && late(volume) != Some(false))?;
+    let when = match late(volume) {
+        Some(_) => "for its StorageClass waits for the first consumer",
+        None => "if its StorageClass waits for the first consumer",
+    };
     Some(format!(
-        "{past} sends the pod past the scheduler, and volume {:?} never comes if its StorageClass waits for the first consumer",
+        "{past} sends the pod past the scheduler, and volume {:?} never comes {when}",
         quote(&volume.name)
     ))
 }
@@ -166,11 +180,11 @@ fn nas_ownership(of: Facts<'_>) -> Option<String> {
     if context.fs_group_change_policy.as_deref() == Some("OnRootMismatch") {
         return None;
     }
-    let by_driver = |driver: &str| NAS_DRIVERS.contains(&driver);
     let is_nas = |volume: &&Volume| {
         volume.nfs.is_some()
-            || volume.csi.as_ref().is_some_and(|csi| by_driver(&csi.driver))
-            || volume.flex_volume.as_ref().is_some_and(|flex| by_driver(&flex.driver))
+            || volume.csi.as_ref().is_some_and(|csi| is_nas_driver(&csi.driver))
+            || volume.flex_volume.as_ref().is_some_and(|flex| is_nas_driver(&flex.driver))
+            || of.claim(volume).is_some_and(|claim| claim.nas)
     };
     let volume = of.volumes().find(is_nas)?;
     Some(format!(
