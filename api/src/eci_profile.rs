@@ -441,6 +441,9 @@ pub struct ProfileCounts {
     pub lost_pods: i64,
     /// Pods that fell back from spot to pay-as-you-go, since the profile was made.
     pub degraded_pods: i64,
+    /// Those of the pods that were created without what the profile says, because no webhook answered.
+    #[serde(default)]
+    pub missed_pods: i64,
 }
 
 /// A spot pod with a notice whose eviction is blocked.

@@ -3,8 +3,10 @@
 use std::fmt;
 
 use eci_api::condition::{ConditionType, EventReason, Reason};
+use eci_api::eci_profile::EciProfile;
 use eci_core::cloud::CloudId;
 use eci_core::cloud_resource::{Effect, Next, Plan, Read, Record};
+use eci_core::profile::status::Told;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::runtime::events::{Event, EventType, Recorder};
@@ -109,6 +111,12 @@ impl Reporter {
     pub async fn orphans(&self, cluster: &ObjectReference, note: &str) {
         let reason = EventReason::OrphansFound.as_str();
         self.publish_about(cluster, EventType::Warning, reason, "Sweep", note).await;
+    }
+
+    /// Tells of a change of a profile.
+    pub(crate) async fn told(&self, profile: &EciProfile, word: &Told) {
+        let type_ = if word.warning { EventType::Warning } else { EventType::Normal };
+        self.publish(profile, type_, &word.reason, "Reconcile", &word.message).await;
     }
 
     async fn publish<O: Resource<DynamicType = ()>>(

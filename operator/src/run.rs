@@ -33,6 +33,7 @@ use crate::nudge::Nudges;
 use crate::observe::{Intervals, Observer, Sighting};
 use crate::outlook::{Asking, Outlook};
 use crate::placement;
+use crate::profiles::{self, Reported};
 use crate::report::Reporter;
 use crate::sweep::Sweep;
 use crate::webhook;
@@ -142,34 +143,15 @@ pub async fn run(config: Config, signal: impl Future<Output = ()>) -> Result<(),
             metrics: metrics.admission(),
             own_namespace: namespace.clone(),
             namespaces: config.namespaces.clone(),
-            world: World {
-                nodes: config.virtual_nodes(),
-                // They were read when the program started.
-                rules: config.webhook.rule_settings().unwrap_or_default(),
-                region: Some(config.region.clone()),
-                ..World::default()
-            },
+            world: world(&config),
             options: config.webhook.clone(),
         };
         let (webhook, more) = webhook::start(process, listener, &stopped, &mut tasks)?;
         standing = Some(webhook.standing);
         steps.extend(more);
     }
-    if config.runs(Part::Eviction) {
-        let outlook = Arc::<Outlook>::default();
-        let asking = asking(&config, &outlook, &metrics, limits.reads, clock)?;
-        let (mut stopping, leading) = (stopped.clone(), leadership.clone());
-        tasks.spawn(async move {
-            let asking = async {
-                leading.acquired().await;
-                asking.run().await;
-            };
-            tokio::select! {
-                () = asking => {}
-                _ = stopping.wait_for(|stop| *stop) => {}
-            }
-            "outlook of profiles"
-        });
+    let reported = config.runs(Part::Eviction).then(Arc::<Reported>::default);
+    if let Some(reported) = &reported {
         let evictions = eviction::Process {
             client: client.clone(),
             requests: eviction::Requests::new(kube)?,
@@ -181,9 +163,8 @@ pub async fn run(config: Config, signal: impl Future<Output = ()>) -> Result<(),
             namespaces: config.namespaces.clone(),
             virtual_labels: config.virtual_node_labels.clone(),
             settings: config.eviction(),
-            standing,
             dry_run: config.dry_run,
-            outlook,
+            reported: Arc::clone(reported),
         };
         let done = eviction::start(evictions, &stopped, &mut tasks);
         let missing = "pods, PodDisruptionBudgets and nodes have not been read from the API server";
@@ -199,9 +180,42 @@ pub async fn run(config: Config, signal: impl Future<Output = ()>) -> Result<(),
             own_namespace: namespace.clone(),
             namespaces: config.namespaces.clone(),
             nodes: config.virtual_nodes(),
+            webhook: standing.is_some(),
             dry_run: config.dry_run,
         };
         placement::start(placing, &stopped, &mut tasks);
+    }
+    if [Part::Webhook, Part::Eviction, Part::Placement].iter().any(|part| config.runs(*part)) {
+        let outlook = Arc::<Outlook>::default();
+        let asking = asking(&config, &outlook, &metrics, limits.reads, clock)?;
+        let (mut stopping, leading) = (stopped.clone(), leadership.clone());
+        tasks.spawn(async move {
+            let asking = async {
+                leading.acquired().await;
+                asking.run().await;
+            };
+            tokio::select! {
+                () = asking => {}
+                _ = stopping.wait_for(|stop| *stop) => {}
+            }
+            "outlook of profiles"
+        });
+        // Events about objects without a namespace need the permission for all.
+        let may_tell = !config.dry_run && config.namespaces.is_empty();
+        let profiles = profiles::Process {
+            client: client.clone(),
+            clock,
+            leadership: leadership.clone(),
+            reporter: may_tell.then(|| Reporter::new(client.clone(), pod.clone())),
+            own_namespace: namespace.clone(),
+            namespaces: config.namespaces.clone(),
+            world: world(&config),
+            standing,
+            reported,
+            outlook,
+            dry_run: config.dry_run,
+        };
+        profiles::start(profiles, &stopped, &mut tasks);
     }
     let process = Process {
         client,
@@ -448,6 +462,17 @@ fn caches<K: Managed>(
         words.poller
     });
     [Step { done: objects_read, missing: words.unread }, Step { done: cloud_asked, missing: words.unasked }]
+}
+
+/// What decisions about pods know from the start.
+fn world(config: &Config) -> World {
+    World {
+        nodes: config.virtual_nodes(),
+        // They were read when the program started.
+        rules: config.webhook.rule_settings().unwrap_or_default(),
+        region: Some(config.region.clone()),
+        ..World::default()
+    }
 }
 
 /// What asks the other services of the cloud about profiles.

@@ -98,7 +98,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- $others := list }}
 {{- range list "imagecaches" "datacaches" }}{{ if not (has . $kinds) }}{{ $others = append $others . }}{{ end }}{{ end }}
-{{- if and (include "eci-operator.runs" (list . "placement")) $others }}
+{{- if and (include "eci-operator.looksAtPods" .) $others }}
 # Pods may start from them.
 - apiGroups: [eci-operator.io]
   resources: [{{ join ", " $others }}]
@@ -119,12 +119,6 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [""]
   resources: [pods]
   verbs: [patch]
-{{- end }}
-{{- if include "eci-operator.webhook" . }}
-# Which caches new pods can use.
-- apiGroups: [eci-operator.io]
-  resources: [imagecaches, datacaches]
-  verbs: [list, watch]
 {{- end }}
 {{- if include "eci-operator.runs" (list . "eviction") }}
 # Notices, and who stands in the way of an eviction.
@@ -170,5 +164,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{/* Not empty when a part runs that looks at pods and at the profiles that select them. */}}
 {{- define "eci-operator.looksAtPods" -}}
-{{- if or (include "eci-operator.runs" (list . "eviction")) (include "eci-operator.runs" (list . "placement")) }}true{{ end }}
+{{- $root := . }}
+{{- $runs := list }}
+{{- range list "eviction" "placement" "webhook" }}{{ $runs = append $runs (include "eci-operator.runs" (list $root .)) }}{{ end }}
+{{- join "" $runs | trunc 4 }}
 {{- end }}

@@ -2,14 +2,16 @@
 //! it was uninstalled nothing of it is left.
 
 use anyhow::{Context as _, Result, ensure};
+use eci_api::eci_profile::EciProfile;
 use eci_e2e::eventually::eventually;
 use eci_e2e::stack::NAMESPACE;
+use jiff::SignedDuration;
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
 };
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::{Patch, PatchParams, PostParams};
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt as _};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
@@ -26,6 +28,10 @@ async fn passes_without_a_mark(client: &Client, pods: &Api<Pod>) -> Result<()> {
     let system = Api::namespaced(client.clone(), "kube-system");
     ensure!(mark(&tried(&system, &pod("a", "plain")).await?).is_none());
     Ok(())
+}
+
+async fn profile_of(client: &Client, name: &str) -> kube::Result<EciProfile> {
+    Api::all(client.clone()).get(name).await
 }
 
 #[tokio::test]
@@ -75,8 +81,27 @@ async fn a_dead_operator_keeps_only_those_pods_away_that_need_their_data() -> Re
     pods.delete("kept", &kube::api::DeleteParams::default().grace_period(0)).await?;
     stack.plane().kubectl(["create", "service", "nodeport", "web", "--tcp=80", "-n", "down"]).await?.ok()?;
 
+    let settled = profile_of(&client, "plain").await?.creation_timestamp().context("a creation time")?.0
+        + SignedDuration::from_secs(12);
+    eventually("a pod is created that its profile is clearly older than", PATIENCE, || async {
+        let missed = serde_json::from_value(pod("missed", "plain")).map_err(|error| error.to_string())?;
+        let made = pods.create(&PostParams::default(), &missed).await.map_err(|error| error.to_string())?;
+        if made.creation_timestamp().is_some_and(|time| time.0 > settled) {
+            return Ok(());
+        }
+        let gone = pods.delete("missed", &kube::api::DeleteParams::default().grace_period(0)).await;
+        Err(gone.map_or_else(|error| error.to_string(), |_| "too early".to_owned()))
+    })
+    .await?;
+
     stack.start_operator().await?;
     marked(&pods, &pod("a", "plain"), Some("plain@1")).await?;
+    eventually("the profile counts the pod that it missed", PATIENCE, || async {
+        let found = profile_of(&client, "plain").await.map_err(|error| error.to_string())?;
+        let counts = found.status.and_then(|status| status.counts).unwrap_or_default();
+        if (counts.pods, counts.missed_pods) == (1, 1) { Ok(()) } else { Err(format!("{counts:?}")) }
+    })
+    .await?;
 
     stack.plane().helm(["uninstall", "eci-operator", "-n", NAMESPACE]).await?.ok()?;
     let others: Api<ValidatingWebhookConfiguration> = Api::all(client.clone());

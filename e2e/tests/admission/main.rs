@@ -9,6 +9,7 @@ mod effects;
 mod held;
 mod rotation;
 mod rules;
+mod status;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

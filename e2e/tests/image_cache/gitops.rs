@@ -1,10 +1,15 @@
 //! What GitOps tools make of an object in each of its states: kstatus (Flux, cli-utils) and Argo CD's health script.
 
 use anyhow::{Context as _, Result, ensure};
+use eci_api::eci_profile::EciProfile;
 use eci_api::image_cache::ImageCache;
+use eci_e2e::eventually::eventually;
 use eci_e2e::stack::{Stack, StackOptions, condition};
 use eci_sim::faults::Fault;
+use kube::Api;
+use kube::api::PostParams;
 use mlua::{Lua, LuaSerdeExt as _};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::SOON;
@@ -46,8 +51,8 @@ fn argo(object: &Value) -> Result<String> {
     health.get("status").map_err(failed)
 }
 
-fn reads(cache: &ImageCache, state: &str, wanted: (&str, &str)) -> Result<()> {
-    let object = serde_json::to_value(cache)?;
+fn reads(object: &impl Serialize, state: &str, wanted: (&str, &str)) -> Result<()> {
+    let object = serde_json::to_value(object)?;
     let (kstatus, argo) = (kstatus(&object), argo(&object)?);
     ensure!((kstatus, argo.as_str()) == wanted, "{state}: kstatus {kstatus}, Argo CD {argo}: {object:#}");
     Ok(())
@@ -81,6 +86,7 @@ async fn gitops_tools_read_each_state_right() -> Result<()> {
     let stalled = caches.says("denied", "False", "PermissionDenied", SOON).await?;
     reads(&stalled, "stalled", ("Failed", "Degraded"))?;
     stack.cloud().clear_faults().await?;
+    profiles(&stack).await?;
 
     caches.patch("web", json!({ "spec": { "suspend": true } })).await?;
     let seen =
@@ -95,5 +101,36 @@ async fn gitops_tools_read_each_state_right() -> Result<()> {
     reads(&deleting, "terminating", ("Terminating", "Progressing"))?;
     stack.start_operator().await?;
     caches.is_gone("web", SOON).await?;
+    Ok(())
+}
+
+/// Profiles that are as they should be, whatever their mode, and one that is not.
+async fn profiles(stack: &Stack) -> Result<()> {
+    let api: Api<EciProfile> = Api::all(stack.client()?);
+    for (name, mode, wanted) in [
+        ("enforced", "Enforce", ("Current", "Healthy")),
+        ("audited", "Audit", ("Current", "Healthy")),
+        ("disabled", "Disabled", ("Current", "Healthy")),
+        ("invalid", "Enforce", ("Failed", "Degraded")),
+    ] {
+        // A time that is no number is what the rules of the schema cannot see.
+        let key =
+            if name == "invalid" { "k8s.aliyun.com/eci-max-pending-minute" } else { "example.com/note" };
+        let profile = json!({
+            "apiVersion": "eci-operator.io/v1alpha1", "kind": "EciProfile", "metadata": { "name": name },
+            "spec": {
+                "mode": mode,
+                "selector": { "podSelector": { "matchLabels": { "app": name } } },
+                "effects": { "annotations": { key: "x" } },
+            },
+        });
+        let made = api.create(&PostParams::default(), &serde_json::from_value(profile)?).await?;
+        reads(&made, "fresh", ("InProgress", "Progressing"))?;
+        eventually(&format!("profile {name} is read as {wanted:?}"), SOON, || async {
+            let profile = api.get(name).await.map_err(|error| error.to_string())?;
+            reads(&profile, name, wanted).map_err(|error| error.to_string())
+        })
+        .await?;
+    }
     Ok(())
 }

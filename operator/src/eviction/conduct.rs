@@ -3,14 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use eci_api::eci_profile::EciProfile;
 use eci_core::eviction::answer::Answer;
 use eci_core::eviction::remark::{Chorus, Remark, Said};
 use eci_core::eviction::{Attempt, Effect, Engine, Event, Order, Report, Settings, Standing};
 use eci_core::time::Mono;
 use futures::{FutureExt as _, Stream, StreamExt as _};
-use kube::api::{Patch, PatchParams};
-use kube::{Api, Client};
+use kube::Client;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -22,10 +20,8 @@ use super::tell::{Teller, Word};
 use super::view::View;
 use super::watch::Sight;
 use crate::clock::Clock;
-use crate::kubernetes::{FIELD_MANAGER, KubeError, call};
 use crate::lease::Leadership;
-use crate::outlook::Outlook;
-use crate::webhook;
+use crate::profiles::Reported;
 
 /// Most changes that are taken in before the engine decides.
 const BATCH: usize = 256;
@@ -48,12 +44,10 @@ pub(super) struct Parts {
     pub(super) metrics: EvictionMetrics,
     /// What the engine is set to.
     pub(super) settings: Settings,
-    /// Where the webhook stands, when this process serves one.
-    pub(super) standing: Option<watch::Receiver<Arc<webhook::Standing>>>,
     /// Whether requests and words are only logged.
     pub(super) dry_run: bool,
-    /// What the cloud says of profiles.
-    pub(super) outlook: Arc<Outlook>,
+    /// Where it is said how it is with profiles.
+    pub(super) reported: Arc<Reported>,
 }
 
 /// The loop.
@@ -80,7 +74,7 @@ pub(super) struct Conductor {
 impl Conductor {
     /// A loop that has seen nothing. `ready` turns true when the watches have shown enough to begin.
     pub(super) fn new(parts: Parts, view: View, ready: watch::Sender<bool>) -> Self {
-        let desk = Desk::new(parts.settings.policy, parts.standing.clone(), Arc::clone(&parts.outlook));
+        let desk = Desk::new(parts.settings.policy, Arc::clone(&parts.reported));
         Self {
             parts,
             view,
@@ -105,8 +99,6 @@ impl Conductor {
     ) {
         let mut sights = super::watch::all(&client, namespaces);
         let leadership = self.parts.leadership.clone();
-        let mut standing = self.parts.standing.clone();
-        let outlook = Arc::clone(&self.parts.outlook);
         let mut leads = false;
         loop {
             let clock = self.parts.clock;
@@ -128,18 +120,16 @@ impl Conductor {
                     }
                     Err(error) => tracing::error!(%error, "a request to evict failed in itself; it counts as lost"),
                 },
-                () = moved(standing.as_mut()), if leads => self.look_soon(),
                 () = sleep_until(clock, self.wake) => tell.push(Event::Tick),
                 () = sleep_until(clock, self.count_at) => self.count(),
                 () = sleep_until(clock, self.chorus.wake()) => self.say(clock.now().mono),
                 Some(done) = self.jobs.join_next() => match done {
                     Ok(done) => {
-                        self.desk.done(done, &mut self.view, clock.now().mono);
+                        self.desk.done(done, clock.now().mono);
                         self.look_soon();
                     }
                     Err(error) => tracing::error!(%error, "a task beside the evictions failed in itself"),
                 },
-                () = outlook.news(), if leads => self.look_soon(),
                 () = sleep_until(clock, self.look_at) => self.look(&client, namespaces),
                 sight = sights.next() => match sight {
                     Some(sight) => {
@@ -376,22 +366,6 @@ async fn carry_out(
                 Done::Asked(None)
             }
         },
-        Job::Write(write) => {
-            let profiles: Api<EciProfile> = Api::all(client.clone());
-            let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
-            let target = || format!("EciProfile {}", write.profile);
-            let patch = Patch::Merge(&write.patch);
-            let sent = profiles.patch_status(&write.profile, &params, &patch);
-            match call("write the status of", target, sent).await {
-                Ok(Some(profile)) => Done::Wrote(write, Box::new(profile)),
-                // It is gone, or changed meanwhile: the watch tells.
-                Ok(None) | Err(KubeError::Conflict { .. }) => Done::NotWritten(write),
-                Err(error) => {
-                    tracing::warn!(%error, "the status of a profile is not written; trying again");
-                    Done::NotWritten(write)
-                }
-            }
-        }
     }
 }
 
@@ -413,14 +387,4 @@ async fn sleep_until(clock: Clock, moment: Option<Mono>) {
         }
         None => std::future::pending().await,
     }
-}
-
-/// Resolves when the webhook stands otherwise than before; never without one.
-async fn moved(standing: Option<&mut watch::Receiver<Arc<webhook::Standing>>>) {
-    if let Some(standing) = standing
-        && standing.changed().await.is_ok()
-    {
-        return;
-    }
-    std::future::pending::<()>().await;
 }

@@ -1,38 +1,31 @@
-//! What is done beside the evictions, and never in their way: the status of profiles, dry runs of evictions, questions
-//! about permissions, and the removal of pods that their instance left behind.
+//! What is done beside the evictions, and never in their way: what is reported of profiles, dry runs of evictions,
+//! questions about permissions, and the removal of pods that their instance left behind.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use eci_api::eci_profile::{BlockedEviction, EciProfile, EciProfileStatus, ProfileCounts, Spot};
+use eci_api::eci_profile::{BlockedEviction, EciProfile, Spot};
 use eci_core::eviction::answer::Answer;
 use eci_core::eviction::lint::{self, Verdict};
 use eci_core::eviction::notice::Policy;
 use eci_core::eviction::remains::removal;
 use eci_core::eviction::{Engine, PodRef, Standing};
-use eci_core::profile::outlook::Question;
-use eci_core::profile::status::{self as profile_status, Facts, Permits, Trouble, status, trouble};
+use eci_core::profile::status::{OfEviction, Permits, Trouble, trouble};
 use eci_core::time::{Mono, Now};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
-use serde_json::Value;
-use tokio::sync::watch;
 
 use super::survey::{Survey, WorkloadKey, survey};
 use super::view::View;
 use super::watch::Watched;
-use crate::outlook::Outlook;
-use crate::patch;
-use crate::webhook;
+use crate::profiles::Reported;
 
 /// How often the desk looks while something changes.
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often all pods are looked at while something changes.
 const SURVEY_EVERY: Duration = Duration::from_secs(10);
-/// How often numbers of pods are written.
-const COUNT_EVERY: Duration = Duration::from_secs(30);
 /// How long the answer to a dry run holds.
 const PROBE_HOLDS: Duration = Duration::from_mins(5);
 /// How often it is asked what the operator may do, while it may do all of it.
@@ -41,18 +34,18 @@ const ASK_EVERY: Duration = Duration::from_mins(5);
 const ASK_AGAIN: Duration = Duration::from_secs(15);
 /// How long a watch has to fail before a profile says so.
 const FAILING_FOR: Duration = Duration::from_secs(30);
-/// How long to wait after a write or a removal that failed.
+/// How long to wait after a removal that failed.
 const TRY_AGAIN: Duration = Duration::from_secs(15);
 /// Most removals under way.
 const MOST_REMOVALS: usize = 8;
 /// Most blocked pods that are looked at.
 const BLOCKED_LIMIT: usize = 10_000;
+/// Most of them that are reported of one profile.
+const NAMED_LIMIT: usize = eci_core::profile::status::BLOCKED_LIMIT;
 
 /// Something to be done.
 #[derive(Clone, Debug)]
 pub(super) enum Job {
-    /// Write the status of a profile.
-    Write(Write),
     /// Ask whether a pod could be evicted.
     Probe(WorkloadKey, PodRef),
     /// Ask what the operator may do.
@@ -61,26 +54,9 @@ pub(super) enum Job {
     Remove(PodRef),
 }
 
-/// A status to be written.
-#[derive(Clone, Debug)]
-pub(super) struct Write {
-    /// Of which profile.
-    pub(super) profile: Arc<str>,
-    /// The merge patch; refused when the object is not the one that it was made for.
-    pub(super) patch: Value,
-    /// Whether it has the numbers of pods.
-    counted: bool,
-    /// What it adds to the pods that were lost and degraded.
-    losses: Losses,
-}
-
 /// How it went.
 #[derive(Debug)]
 pub(super) enum Done {
-    /// A status was written.
-    Wrote(Write, Box<EciProfile>),
-    /// It was not: the object changed, or it failed.
-    NotWritten(Write),
     /// What a dry run was answered.
     Probed(WorkloadKey, Answer),
     /// What the operator may do; `None` when that was not answered.
@@ -89,27 +65,14 @@ pub(super) enum Done {
     Removed(PodRef, Answer),
 }
 
-/// Pods that were lost and degraded, and are in no status yet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Losses {
-    lost: i64,
-    degraded: i64,
-}
-
 /// The desk.
 #[derive(Debug)]
 pub(super) struct Desk {
     policy: Policy,
-    /// Where the webhook stands, when there is one.
-    standing: Option<watch::Receiver<Arc<webhook::Standing>>>,
     survey: Survey,
     verdicts: BTreeMap<Arc<str>, Verdict>,
     survey_due: Option<Mono>,
     surveyed: Option<Mono>,
-    losses: BTreeMap<Arc<str>, Losses>,
-    counted: BTreeMap<Arc<str>, Mono>,
-    /// Profiles whose status is being written, or was in vain: not before then.
-    writing: BTreeMap<Arc<str>, Option<Mono>>,
     probes: BTreeMap<WorkloadKey, (Answer, Mono)>,
     probing: bool,
     permits: Option<Permits>,
@@ -120,27 +83,19 @@ pub(super) struct Desk {
     failed: BTreeMap<Arc<str>, Timestamp>,
     /// Removals under way, or in vain: not before then.
     removing: BTreeMap<Arc<str>, Option<Mono>>,
-    /// What the cloud says of profiles.
-    outlook: Arc<Outlook>,
+    /// Where it is said how it is with profiles.
+    reported: Arc<Reported>,
 }
 
 impl Desk {
     /// An empty desk.
-    pub(super) fn new(
-        policy: Policy,
-        standing: Option<watch::Receiver<Arc<webhook::Standing>>>,
-        outlook: Arc<Outlook>,
-    ) -> Self {
+    pub(super) fn new(policy: Policy, reported: Arc<Reported>) -> Self {
         Self {
             policy,
-            standing,
             survey: Survey::default(),
             verdicts: BTreeMap::new(),
             survey_due: Some(Mono::default()),
             surveyed: None,
-            losses: BTreeMap::new(),
-            counted: BTreeMap::new(),
-            writing: BTreeMap::new(),
             probes: BTreeMap::new(),
             probing: false,
             permits: None,
@@ -149,7 +104,7 @@ impl Desk {
             failing: BTreeMap::new(),
             failed: BTreeMap::new(),
             removing: BTreeMap::new(),
-            outlook,
+            reported,
         }
     }
 
@@ -162,16 +117,16 @@ impl Desk {
     }
 
     /// A pod of that profile was lost with its instance.
-    pub(super) fn lost(&mut self, profile: Option<&Arc<str>>) {
+    pub(super) fn lost(&self, profile: Option<&Arc<str>>) {
         if let Some(profile) = profile {
-            self.losses.entry(Arc::clone(profile)).or_default().lost += 1;
+            self.reported.lost(profile);
         }
     }
 
     /// A pod of that profile got a regular instance.
-    pub(super) fn degraded(&mut self, profile: Option<&Arc<str>>) {
+    pub(super) fn degraded(&self, profile: Option<&Arc<str>>) {
         if let Some(profile) = profile {
-            self.losses.entry(Arc::clone(profile)).or_default().degraded += 1;
+            self.reported.degraded(profile);
         }
     }
 
@@ -213,7 +168,7 @@ impl Desk {
             jobs.extend(self.probe(now.mono));
         }
         jobs.extend(self.remove(view, now));
-        jobs.extend(self.write(view, engine, now));
+        self.report(view, engine, now.mono);
         (jobs, self.next_look(storm, now.mono))
     }
 
@@ -295,51 +250,19 @@ impl Desk {
         jobs
     }
 
-    /// The statuses that differ from what they should say.
-    fn write(&mut self, view: &View, engine: Option<&Engine>, now: Now) -> Vec<Job> {
-        let blocked =
+    /// Says how it is with all profiles.
+    fn report(&self, view: &View, engine: Option<&Engine>, now: Mono) {
+        let mut blocked =
             engine.map(|engine| blocked_by_profile(engine.blocked(BLOCKED_LIMIT))).unwrap_or_default();
-        let mut jobs = Vec::new();
-        self.outlook.wants(view.profiles().map(|p| (p.name_any(), Question::of(&p.spec))));
-        self.writing.retain(|name, _| view.profile(name).is_some());
-        self.counted.retain(|name, _| view.profile(name).is_some());
-        self.losses.retain(|name, _| view.profile(name).is_some());
-        for profile in view.profiles() {
+        let of_profile = |profile: &EciProfile| {
             let name: Arc<str> = profile.name_any().into();
-            if self.writing.get(&name).is_some_and(|until| until.is_none_or(|until| until > now.mono)) {
-                continue;
-            }
-            let losses = self.losses.get(&name).copied().unwrap_or_default();
-            let counts = self.survey.counts.get(&name).cloned().unwrap_or_default();
-            let facts = Facts {
-                webhook: self.webhook(&name),
-                verdict: self.verdict(profile, &name, engine.is_some()),
-                trouble: self.trouble(profile, now.mono),
-                counts: ProfileCounts { lost_pods: losses.lost, degraded_pods: losses.degraded, ..counts },
-                blocked: blocked.get(&name).cloned().unwrap_or_default(),
-                cloud: self.outlook.of(&name),
-                own_namespace: view.own_namespace().to_owned(),
-                ..Facts::default()
-            };
-            // Before the first survey there are no numbers.
-            let counted = self.surveyed.is_some()
-                && self.counted.get(&name).is_none_or(|then| then.plus(COUNT_EVERY) <= now.mono);
-            let generation = profile.metadata.generation.unwrap_or_default();
-            let new = status(profile.status.as_ref(), (&profile.spec, generation), &facts, counted, now.wall);
-            let Some(patch) = difference(profile, &new) else {
-                self.writing.remove(&name);
-                continue;
-            };
-            self.writing.insert(Arc::clone(&name), None);
-            jobs.push(Job::Write(Write { profile: name, patch, counted, losses }));
-        }
-        jobs
-    }
-
-    fn webhook(&self, profile: &str) -> profile_status::Webhook {
-        self.standing.as_ref().map_or(profile_status::Webhook::Off, |standing| {
-            profile_status::Webhook::Told(standing.borrow().programmed.get(profile).copied())
-        })
+            let mut blocked = blocked.remove(&name).unwrap_or_default();
+            blocked.truncate(NAMED_LIMIT);
+            let verdict = self.verdict(profile, &name, engine.is_some());
+            let trouble = self.trouble(profile, now);
+            (name, OfEviction { verdict, trouble, blocked, ..OfEviction::default() })
+        };
+        self.reported.says(view.profiles().map(of_profile).collect());
     }
 
     fn verdict(&self, profile: &EciProfile, name: &Arc<str>, known: bool) -> Option<Verdict> {
@@ -362,7 +285,7 @@ impl Desk {
 
     fn next_look(&self, storm: bool, now: Mono) -> Option<Mono> {
         let soon = now.plus(LOOK_EVERY);
-        let retry = self.writing.values().chain(self.removing.values()).flatten().min().copied();
+        let retry = self.removing.values().flatten().min().copied();
         let probe = self
             .survey
             .workloads
@@ -370,14 +293,12 @@ impl Desk {
             .filter(|(_, workload)| workload.probe.is_some())
             .map(|(key, _)| self.probes.get(key).map_or(now, |(_, then)| then.plus(PROBE_HOLDS)));
         let probe = probe.min().filter(|_| !storm && !self.probing);
-        // Numbers of a survey that were not due yet.
-        let count = self.counted.values().map(|then| then.plus(COUNT_EVERY)).filter(|due| *due > now).min();
         let failing = (!self.failing.is_empty()).then_some(soon);
         let failed = (!self.failed.is_empty()).then(|| now.plus(SURVEY_EVERY));
         let ask = self.ask_due.filter(|_| !self.asking);
         // Those that are blocked are to be told soon.
         let storm = storm.then_some(soon);
-        [self.survey_due, retry, probe, count, failing, failed, ask, storm]
+        [self.survey_due, retry, probe, failing, failed, ask, storm]
             .into_iter()
             .flatten()
             .min()
@@ -385,22 +306,8 @@ impl Desk {
     }
 
     /// Takes in how a job went.
-    pub(super) fn done(&mut self, done: Done, view: &mut View, now: Mono) {
+    pub(super) fn done(&mut self, done: Done, now: Mono) {
         match done {
-            Done::Wrote(write, profile) => {
-                self.writing.remove(&write.profile);
-                if write.counted {
-                    self.counted.insert(Arc::clone(&write.profile), now);
-                    if let Some(losses) = self.losses.get_mut(&write.profile) {
-                        losses.lost -= write.losses.lost;
-                        losses.degraded -= write.losses.degraded;
-                    }
-                }
-                view.written(*profile);
-            }
-            Done::NotWritten(write) => {
-                self.writing.insert(write.profile, Some(now.plus(LOOK_EVERY)));
-            }
             Done::Probed(key, answer) => {
                 self.probing = false;
                 if let Answer::NotPermitted(_) = &answer {
@@ -445,12 +352,4 @@ fn blocked_by_profile(blocked: Vec<Standing>) -> BTreeMap<Arc<str>, Vec<BlockedE
 fn ttl(spot: &Spot) -> Option<Duration> {
     let parsed: SignedDuration = spot.failed_pod_ttl.as_deref()?.parse().ok()?;
     Duration::try_from(parsed).ok()
-}
-
-/// The patch that makes the status of `profile` say `new`; `None` when it does.
-fn difference(profile: &EciProfile, new: &EciProfileStatus) -> Option<Value> {
-    let json = |status: &EciProfileStatus| serde_json::to_value(status).unwrap_or_default();
-    let old = profile.status.as_ref().map_or_else(|| Value::Object(serde_json::Map::new()), json);
-    let difference = patch::merge(&old, &json(new))?;
-    Some(patch::status(&difference, profile.metadata.resource_version.as_deref().unwrap_or_default()))
 }

@@ -37,8 +37,7 @@ use self::tell::Teller;
 use self::view::View;
 use crate::clock::Clock;
 use crate::lease::Leadership;
-use crate::outlook::Outlook;
-use crate::webhook;
+use crate::profiles::Reported;
 
 /// What evictions need of the process.
 pub struct Process {
@@ -62,12 +61,10 @@ pub struct Process {
     pub virtual_labels: Vec<(String, String)>,
     /// What the engine is set to.
     pub settings: Settings,
-    /// Where the webhook stands, when this process serves one.
-    pub standing: Option<signal::Receiver<Arc<webhook::Standing>>>,
     /// Whether requests and words are only logged.
     pub dry_run: bool,
-    /// What the cloud says of profiles.
-    pub(crate) outlook: Arc<Outlook>,
+    /// Where it is said how it is with profiles.
+    pub(crate) reported: Arc<Reported>,
 }
 
 /// Starts the tasks. The receiver turns true when the watches have shown enough to begin.
@@ -90,9 +87,8 @@ pub fn start(
         leadership,
         metrics,
         settings: process.settings,
-        standing: process.standing,
         dry_run: process.dry_run,
-        outlook: process.outlook,
+        reported: process.reported,
     };
     let conductor = Conductor::new(parts, view, ready);
     let stop = stopped.clone();

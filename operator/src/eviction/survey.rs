@@ -1,9 +1,8 @@
-//! What the pods of the profiles are like: numbers, and workloads to be judged.
+//! What the spot pods of the profiles are like: workloads to be judged.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use eci_api::eci_profile::ProfileCounts;
 use eci_core::eviction::lint::Subject;
 use eci_core::eviction::{Labels, Owner, Pod, PodRef};
 
@@ -33,11 +32,9 @@ pub(super) struct Workload {
     labels: Labels,
 }
 
-/// What the pods of the profiles are like.
+/// What the spot pods of the profiles are like.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Survey {
-    /// Pods that have not ended, by profile.
-    pub(super) counts: BTreeMap<Arc<str>, ProfileCounts>,
     /// Workloads with spot pods.
     pub(super) workloads: BTreeMap<WorkloadKey, Workload>,
 }
@@ -48,12 +45,6 @@ pub(super) fn survey(view: &View) -> Survey {
     for (pod, selected) in view.pods() {
         if pod.phase.is_terminal() {
             continue;
-        }
-        for profile in &selected.all {
-            let counts = survey.counts.entry(Arc::clone(profile)).or_default();
-            counts.pods += 1;
-            counts.virtual_node_pods += i64::from(pod.on_virtual_node);
-            counts.spot_pods += i64::from(is_spot(pod));
         }
         let Some((profile, _)) = &selected.spot else { continue };
         if pod.deletion.is_some() {

@@ -40,11 +40,9 @@ struct KnownBudget {
     list: u64,
 }
 
-/// Which profiles select the pods of one namespace with the same labels.
+/// What profiles say of the pods of one namespace with the same labels.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Selected {
-    /// All of them, in their order.
-    pub(super) all: Vec<Arc<str>>,
     /// The one whose settings of spot instances count.
     pub(super) spot: Option<(Arc<str>, OnDeadline)>,
 }
@@ -102,11 +100,6 @@ impl View {
             sources,
             stale: false,
         }
-    }
-
-    /// Namespace of the operator.
-    pub(super) fn own_namespace(&self) -> &str {
-        &self.own_namespace
     }
 
     /// Takes in what a watch says, and tells what it means to the engine. Call [`settle`](Self::settle) before the
@@ -305,6 +298,7 @@ impl View {
                 match guarded.0 {
                     Ok(mut profile) => {
                         profile.meta_mut().managed_fields = None;
+                        profile.status = None;
                         let before = self.profiles.insert(name, (profile.clone(), list));
                         self.stale |= before.is_none_or(|(before, _)| {
                             before.spec != profile.spec || before.metadata.uid != profile.metadata.uid
@@ -361,7 +355,7 @@ impl View {
         known.selected = selected;
     }
 
-    /// Which profiles select a pod.
+    /// What profiles say of a pod.
     fn selected(&mut self, pod: &Pod) -> Arc<Selected> {
         let of = (Arc::clone(&pod.id.namespace), Arc::clone(&pod.labels));
         if let Some(known) = self.selected.get(&of) {
@@ -377,8 +371,7 @@ impl View {
             };
             (Arc::from(profile.name.as_str()), on_deadline)
         });
-        let all = self.ordered.matching(subject).map(|profile| Arc::from(profile.name.as_str())).collect();
-        let selected = Arc::new(Selected { all, spot });
+        let selected = Arc::new(Selected { spot });
         // As many as there are workloads; but labels may be different for each pod.
         if self.selected.len() > 2 * self.pods.len() + 64 {
             self.selected.clear();
@@ -427,7 +420,7 @@ impl View {
             .collect()
     }
 
-    /// All pods, by namespace and name, with the profiles that select them.
+    /// All pods, by namespace and name, with what profiles say of them.
     pub(super) fn pods(&self) -> impl Iterator<Item = (&Pod, &Selected)> {
         self.pods.values().map(|known| (&known.pod, &*known.selected))
     }
@@ -445,23 +438,6 @@ impl View {
     /// All profiles, by name.
     pub(super) fn profiles(&self) -> impl Iterator<Item = &EciProfile> {
         self.profiles.values().map(|(profile, _)| profile)
-    }
-
-    /// A profile by its name.
-    pub(super) fn profile(&self, name: &str) -> Option<&EciProfile> {
-        self.profiles.get(name).map(|(profile, _)| profile)
-    }
-
-    /// A profile as a write of its status returned it, which the watch has yet to show.
-    pub(super) fn written(&mut self, profile: EciProfile) {
-        let version = |profile: &EciProfile| profile.resource_version().and_then(|v| v.parse::<u64>().ok());
-        if let Some((known, _)) = self.profiles.get_mut(profile.name_any().as_str())
-            && known.metadata.uid == profile.metadata.uid
-            && version(known) < version(&profile)
-        {
-            known.metadata.resource_version = profile.metadata.resource_version;
-            known.status = profile.status;
-        }
     }
 
     /// A budget.

@@ -19,9 +19,9 @@ use super::metrics::{Counts, PlacementMetrics};
 use super::pod::Known;
 use super::tell::{Teller, Word};
 use super::view::View;
-use super::watch::Sight;
 use crate::clock::Clock;
 use crate::lease::Leadership;
+use crate::sight::Sight;
 
 /// Most changes that are taken in at once.
 const BATCH: usize = 256;
@@ -50,6 +50,8 @@ pub(super) struct Parts {
     pub(super) leadership: Leadership,
     /// Metrics.
     pub(super) metrics: PlacementMetrics,
+    /// Whether a webhook of the operator puts into pods what profiles say.
+    pub(super) webhook: bool,
     /// Whether writes are only logged.
     pub(super) dry_run: bool,
 }
@@ -107,7 +109,7 @@ impl Conductor {
             () = self.parts.leadership.acquired() => {}
             _ = stop.wait_for(|stop| *stop) => return,
         }
-        let mut sights = super::watch::all(&self.parts.client, namespaces);
+        let mut sights = crate::sight::all(&self.parts.client, namespaces);
         loop {
             let clock = self.parts.clock;
             tokio::select! {
@@ -178,7 +180,10 @@ impl Conductor {
             self.gates(&mut jobs, &mut words, &mut counts, now.wall),
         ];
         self.costs(&mut jobs);
-        self.count_missed(&mut words, &mut counts, now.wall);
+        // Without a webhook nobody is there to be missed.
+        if self.parts.webhook {
+            self.count_missed(&mut words, &mut counts, now.wall);
+        }
         self.parts.metrics.counted(counts);
         for word in words {
             self.tell_once(word);

@@ -1,7 +1,7 @@
 //! Placement of pods after they were created: the shell around `eci_core::placement`.
 //!
 //! ```text
-//! watch ──▶ view ──▶ conduct ──▶ spill, gate ──▶ act ──▶ API server
+//! sight ──▶ view ──▶ conduct ──▶ spill, gate ──▶ act ──▶ API server
 //!             ▲                         └──▶ tell, metrics
 //!             └──────── what was written ◀───┘
 //! ```
@@ -11,12 +11,10 @@
 
 mod act;
 mod conduct;
-mod facts;
 mod metrics;
 mod pod;
 mod tell;
 mod view;
-mod watch;
 
 use eci_core::profile::nodes::VirtualNodes;
 use kube::Client;
@@ -48,19 +46,32 @@ pub struct Process {
     pub namespaces: Vec<String>,
     /// Where virtual nodes are.
     pub nodes: VirtualNodes,
+    /// Whether a webhook of the operator puts into pods what profiles say.
+    pub webhook: bool,
     /// Whether writes are only logged.
     pub dry_run: bool,
 }
 
 /// Starts the tasks.
 pub fn start(process: Process, stopped: &signal::Receiver<bool>, tasks: &mut JoinSet<&'static str>) {
-    let Process { client, clock, leadership, metrics, pod, own_namespace, namespaces, nodes, dry_run } =
-        process;
+    let Process {
+        client,
+        clock,
+        leadership,
+        metrics,
+        pod,
+        own_namespace,
+        namespaces,
+        nodes,
+        webhook,
+        dry_run,
+    } = process;
     let namespaces: Vec<Option<String>> =
         if namespaces.is_empty() { vec![None] } else { namespaces.into_iter().map(Some).collect() };
     let (teller, telling) = Teller::new(client.clone(), pod.as_deref(), metrics.clone());
     let view = View::new(nodes, &own_namespace, namespaces.len());
-    let conductor = Conductor::new(Parts { client, teller, clock, leadership, metrics, dry_run }, view);
+    let conductor =
+        Conductor::new(Parts { client, teller, clock, leadership, metrics, webhook, dry_run }, view);
     let stop = stopped.clone();
     tasks.spawn(async move {
         conductor.run(&namespaces, stop).await;

@@ -18,9 +18,9 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use kube::core::DeserializeGuard;
 
-use super::facts::{data_facts, facts};
 use super::pod::{Known, Labels};
-use super::watch::{Change, Sight, Watched};
+use crate::facts::{data_facts, facts};
+use crate::sight::{Change, Sight, Watched};
 
 /// Namespace and name.
 type Key = (Arc<str>, Arc<str>);

@@ -7,15 +7,14 @@ use std::sync::Arc;
 use eci_api::data_cache::DataCache;
 use eci_api::eci_profile::{EciProfile, ImageCacheReference};
 use eci_api::image_cache::ImageCache;
-use eci_core::profile::caches::{CacheFacts, Caches};
-use eci_core::profile::data_caches::{DataCacheFacts, DataCaches};
+use eci_core::profile::caches::Caches;
+use eci_core::profile::data_caches::DataCaches;
 use eci_core::profile::decide::World;
 use eci_core::profile::{Profile, Profiles};
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt as _, StreamExt as _};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Namespace;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::watcher::{self, Config, Event};
 use kube::runtime::{WatchStreamExt as _, watcher as watch_objects};
@@ -23,6 +22,7 @@ use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 
 use super::known::Known;
+use crate::facts::{data_facts, facts};
 use crate::kubernetes::with_causes;
 
 /// Objects of one page of a list.
@@ -171,19 +171,29 @@ impl Mirror {
         match sight {
             Sight::Profile(event) => {
                 self.recovered("eciprofiles");
-                let profiles = &mut self.profiles;
+                let (profiles, changed) = (&mut self.profiles, &mut self.profiles_changed);
                 self.profiles_listed.take(*event, kube::ResourceExt::name_any, |change| match change {
-                    Change::Set(name, guard) => match guard.0 {
-                        Ok(object) => drop(Profile::of(&object).map(|p| profiles.insert(name, p))),
+                    Change::Set(name, guard) => match guard.0.map(|object| Profile::of(&object)) {
+                        Ok(Some(profile)) => {
+                            let before = profiles.insert(name, profile.clone());
+                            // A status that is written makes no difference.
+                            *changed |= before.is_none_or(|before| {
+                                before.spec != profile.spec || before.generation != profile.generation
+                            });
+                        }
+                        Ok(None) => {}
                         Err(error) => {
-                            tracing::warn!(profile = name, error = error.error, "a profile cannot be read");
-                            profiles.remove(&name);
+                            let error: String = error.error.chars().take(512).collect();
+                            tracing::warn!(profile = name, error, "a profile cannot be read");
+                            *changed |= profiles.remove(&name).is_some();
                         }
                     },
-                    Change::Gone(name) => drop(profiles.remove(&name)),
-                    Change::Retain(left) => profiles.retain(|name, _| left.contains(name)),
+                    Change::Gone(name) => *changed |= profiles.remove(&name).is_some(),
+                    Change::Retain(left) => {
+                        profiles.retain(|name, _| left.contains(name));
+                        *changed = true;
+                    }
                 });
-                self.profiles_changed = true;
             }
             Sight::Namespace(event) => {
                 self.recovered("namespaces");
@@ -273,33 +283,4 @@ impl Mirror {
 
 fn reference(cache: &DeserializeGuard<ImageCache>) -> ImageCacheReference {
     ImageCacheReference { namespace: cache.namespace().unwrap_or_default(), name: cache.name_any() }
-}
-
-/// What pods need to know of a cache.
-fn facts(cache: &ImageCache) -> CacheFacts {
-    let status = cache.status.as_ref();
-    let conditions = status.map(|status| status.conditions.as_slice()).unwrap_or_default();
-    let usable = is_ready(conditions, &cache.metadata);
-    CacheFacts {
-        usable: status.and_then(|status| status.image_cache_id.clone()).filter(|_| usable),
-        images: cache.spec.images.iter().map(ToString::to_string).collect(),
-    }
-}
-
-/// What pods need to know of a data cache.
-fn data_facts(cache: &DataCache) -> DataCacheFacts {
-    let conditions = cache.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-    let ready = conditions.iter().find(|condition| condition.type_ == "Ready");
-    DataCacheFacts {
-        bucket: cache.spec.bucket.clone(),
-        path: cache.spec.path.clone(),
-        available: is_ready(conditions, &cache.metadata),
-        reason: ready.map(|condition| condition.reason.clone()).unwrap_or_default(),
-    }
-}
-
-/// Whether a cache can be used now, and will be tomorrow.
-fn is_ready(conditions: &[Condition], metadata: &ObjectMeta) -> bool {
-    metadata.deletion_timestamp.is_none()
-        && conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }

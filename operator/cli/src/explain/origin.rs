@@ -7,7 +7,6 @@
 
 use std::collections::BTreeMap;
 
-use eci_api::eci_profile::ProfileMode;
 use eci_core::profile::data_caches::is_ours;
 use eci_core::profile::decide::{Change, Decision, Moment, Namespace, World, decide};
 use eci_core::profile::unit::Unit;
@@ -132,9 +131,8 @@ fn without_data_caches(spec: &mut PodSpec) {
 /// Takes off the labels that profiles give. Those that the pod needs to be matched at all are put back first.
 fn without_labels(pod: &mut Pod, profiles: &Profiles) {
     let Some(labels) = pod.metadata.labels.as_mut() else { return };
-    let enforced = profiles.iter().filter(|profile| profile.spec.mode == ProfileMode::Enforce);
-    for (key, value) in enforced.flat_map(|profile| &profile.spec.effects).flat_map(|effects| &effects.labels)
-    {
+    let acting = profiles.acting();
+    for (key, value) in acting.flat_map(|profile| &profile.spec.effects).flat_map(|effects| &effects.labels) {
         if labels.get(key) == Some(&value.0) {
             labels.remove(key);
         }

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use eci_api::eci_profile::{LabelOperator, LabelSelection, ProfileMode};
+use eci_api::eci_profile::{LabelOperator, LabelSelection};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 use sha2::{Digest as _, Sha256};
 
@@ -118,7 +118,7 @@ pub struct Reach {
 pub fn entries(profiles: &Profiles, nodes: &VirtualNodes, reach: &Reach) -> Entries {
     let (mut fail, mut ignore) = (BTreeSet::new(), BTreeSet::new());
     let mut unguarded = Vec::new();
-    for profile in profiles.iter().filter(|profile| profile.spec.mode == ProfileMode::Enforce) {
+    for profile in profiles.acting() {
         let selection = selection(profile, profiles.given());
         if profile.spec.data_caches.is_empty() {
             ignore.insert(selection);

@@ -47,6 +47,11 @@ impl Audit {
 
     /// Counts a pod, as it would be if it were created now.
     pub fn add(&mut self, world: &World, namespace: Namespace<'_>, pod: &Pod) {
+        self.add_many(world, namespace, pod, 1);
+    }
+
+    /// Counts that many pods, which are all like this one.
+    pub fn add_many(&mut self, world: &World, namespace: Namespace<'_>, pod: &Pod, number: u32) {
         let none = Labels::new();
         let labels = pod.metadata.labels.as_ref().unwrap_or(&none);
         let subject = Subject { namespace: namespace.name, namespace_labels: namespace.labels, labels };
@@ -54,18 +59,18 @@ impl Audit {
         if applied(&self.enforced, subject).len() == before.len() {
             return;
         }
-        self.selected += 1;
+        self.selected += u64::from(number);
         let new = as_new(pod, &self.now, world, subject);
         let decided = |profiles| decide(profiles, world, namespace, &new, Moment::Creation);
         let differences = differences(&decided(&self.now), &decided(&self.enforced));
         if differences.is_empty() {
             return;
         }
-        self.changed += 1;
+        self.changed += u64::from(number);
         let key = workload(namespace.name, pod);
         if self.workloads.len() < COUNTED_LIMIT || self.workloads.contains_key(&key) {
             let (pods, changes) = self.workloads.entry(key).or_default();
-            *pods += 1;
+            *pods += i64::from(number);
             changes.extend(differences);
         }
     }

@@ -127,8 +127,13 @@ pub struct Conflicts(BTreeMap<Conflict, (String, String)>);
 impl Conflicts {
     /// Adds those of one pod. The pod that is first by namespace and name shows a conflict, whatever the order.
     pub fn add(&mut self, profiles: &Profiles, namespace: Namespace<'_>, pod: &Pod) {
+        self.add_as(profiles, namespace, pod, pod.metadata.name.as_deref().unwrap_or_default());
+    }
+
+    /// Adds those of a pod that stands for others which are the same but for their names; `name` is the first of these.
+    pub fn add_as(&mut self, profiles: &Profiles, namespace: Namespace<'_>, pod: &Pod, name: &str) {
         for conflict in of_pod(profiles, namespace, pod) {
-            let shown = (namespace.name.to_owned(), pod.metadata.name.clone().unwrap_or_default());
+            let shown = (namespace.name.to_owned(), name.to_owned());
             if self.0.len() < CONFLICT_LIMIT || self.0.contains_key(&conflict) {
                 let known = self.0.entry(conflict).or_insert_with(|| shown.clone());
                 *known = shown.min(known.clone());

@@ -21,6 +21,7 @@ mod place;
 pub mod rules;
 mod selection;
 pub mod status;
+pub mod survey;
 pub mod unit;
 
 use std::cmp::Reverse;
@@ -28,6 +29,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
+use eci_api::condition::ProfileReason;
 use eci_api::eci_profile::{EciProfile, EciProfileSpec, ProfileMode, Spot};
 
 use index::Index;
@@ -108,6 +110,8 @@ pub enum Mismatch {
     PodOptedOut,
     /// The namespace opted out.
     NamespaceOptedOut,
+    /// The profile is not valid; what is wrong with it.
+    Invalid(String),
     /// The profile's mode is Disabled.
     Disabled,
     /// The namespace's labels fail a clause of the namespaceSelector.
@@ -128,6 +132,7 @@ impl fmt::Display for Mismatch {
             Self::NamespaceOptedOut => {
                 write!(f, "the namespace opted out by the label {INJECT_LABEL}={INJECT_DISABLED}")
             }
+            Self::Invalid(why) => write!(f, "the profile is not valid: {why}"),
             Self::Disabled => f.write_str("spec.mode is Disabled"),
             Self::Namespace(clause) => {
                 write!(f, "spec.selector.namespaceSelector: the namespace's label {clause}")
@@ -143,6 +148,8 @@ pub struct Profiles {
     ordered: Vec<Profile>,
     own_namespace: String,
     index: Index,
+    /// Those that are not valid, and so have no effect, by name: reason and message.
+    refused: BTreeMap<String, (ProfileReason, String)>,
     /// The labels that profiles in mode Enforce give to pods.
     given: BTreeSet<(String, String)>,
 }
@@ -152,11 +159,30 @@ impl Profiles {
     pub fn new(profiles: impl IntoIterator<Item = Profile>, own_namespace: &str) -> Self {
         let mut ordered: Vec<_> = profiles.into_iter().collect();
         ordered.sort_by(|a, b| (Reverse(a.spec.priority), &a.name).cmp(&(Reverse(b.spec.priority), &b.name)));
-        let enforced = ordered.iter().filter(|profile| profile.spec.mode == ProfileMode::Enforce);
-        let labels = enforced.flat_map(|p| &p.spec.effects).flat_map(|effects| &effects.labels);
-        let given = labels.map(|(key, value)| (key.clone(), value.0.clone())).collect();
+        let refused: BTreeMap<_, _> = ordered
+            .iter()
+            .filter_map(|profile| {
+                let refusal = check::refusal(&check::check(&profile.spec, own_namespace))?;
+                Some((profile.name.clone(), refusal))
+            })
+            .collect();
         let index = Index::of(&ordered);
-        Self { ordered, own_namespace: own_namespace.to_owned(), index, given }
+        let own_namespace = own_namespace.to_owned();
+        let mut all = Self { ordered, own_namespace, index, refused, given: BTreeSet::new() };
+        let labels = all.acting().flat_map(|p| &p.spec.effects).flat_map(|effects| &effects.labels);
+        all.given = labels.map(|(key, value)| (key.clone(), value.0.clone())).collect();
+        all
+    }
+
+    /// Reason and message of what is wrong with the profile of that name; `None` when it is valid.
+    pub fn refusal(&self, name: &str) -> Option<&(ProfileReason, String)> {
+        self.refused.get(name)
+    }
+
+    /// Those that may change something, in order: the valid ones in mode Enforce.
+    pub fn acting(&self) -> impl Iterator<Item = &Profile> {
+        let enforced = self.ordered.iter().filter(|profile| profile.spec.mode == ProfileMode::Enforce);
+        enforced.filter(|profile| !self.refused.contains_key(&profile.name))
     }
 
     /// All, in order.
@@ -173,7 +199,8 @@ impl Profiles {
     pub fn tried<'a>(&'a self, of: Subject<'_>) -> impl Iterator<Item = (&'a Profile, Option<Mismatch>)> {
         let outside = self.outside(&of);
         self.ordered.iter().map(move |profile| {
-            let mismatch = outside.clone().or_else(|| profile.mismatch(&of, &self.given));
+            let invalid = || Some(Mismatch::Invalid(self.refused.get(&profile.name)?.1.clone()));
+            let mismatch = outside.clone().or_else(invalid).or_else(|| profile.mismatch(&of, &self.given));
             (profile, mismatch)
         })
     }
@@ -193,19 +220,20 @@ impl Profiles {
     pub fn matching<'a>(&'a self, of: Subject<'_>) -> impl Iterator<Item = &'a Profile> {
         let candidates = if self.outside(&of).is_none() { self.index.candidates(of) } else { Vec::new() };
         let candidates = candidates.into_iter().filter_map(|position| self.ordered.get(position));
-        candidates.filter(move |profile| profile.mismatch(&of, &self.given).is_none())
+        candidates.filter(move |profile| {
+            !self.refused.contains_key(&profile.name) && profile.mismatch(&of, &self.given).is_none()
+        })
     }
 
     /// The profiles in mode Enforce that may apply to a pod which has these labels and perhaps others, in order.
     pub(super) fn may_match<'a>(&'a self, of: Subject<'a>) -> impl Iterator<Item = &'a Profile> {
         let inside = self.outside(&of).is_none();
         let none = BTreeSet::new();
-        self.ordered.iter().filter(move |profile| {
+        self.acting().filter(move |profile| {
             let selector = &profile.spec.selector;
             let in_namespace =
                 |namespace| selection::first_failed(namespace, of.namespace_labels, &none).is_none();
             inside
-                && profile.spec.mode == ProfileMode::Enforce
                 && selector.namespace_selector.as_ref().is_none_or(in_namespace)
                 && selector.pod_selector.as_ref().is_none_or(|pod| selection::may_hold(pod, of.labels))
         })

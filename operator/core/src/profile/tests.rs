@@ -77,7 +77,8 @@ fn the_first_clause_that_fails_is_told_with_what_was_found() {
 
 #[test]
 fn no_profile_selects_what_is_the_systems_or_has_opted_out() {
-    let profiles = Profiles::new([profile("all", &json!({"selector": {}}))], "eci-system");
+    let all = json!({"selector": {"podSelector": {"matchExpressions": [{"key": "x", "operator": "DoesNotExist"}]}}});
+    let profiles = Profiles::new([profile("all", &all)], "eci-system");
     let (none, out) = (labels(&[]), labels(&[(INJECT_LABEL, INJECT_DISABLED)]));
     let on = labels(&[(INJECT_LABEL, "enabled")]);
     for (namespace, namespace_labels, labels, expected) in [
@@ -97,7 +98,8 @@ fn no_profile_selects_what_is_the_systems_or_has_opted_out() {
 
 #[test]
 fn priority_counts_before_the_name_and_only_enforced_profiles_change_something() {
-    let spec = |priority: i32, mode: &str| json!({"selector": {}, "priority": priority, "mode": mode});
+    let all = json!({"podSelector": {"matchExpressions": [{"key": "x", "operator": "DoesNotExist"}]}});
+    let spec = |priority: i32, mode: &str| json!({"selector": all, "priority": priority, "mode": mode});
     let profiles = Profiles::new(
         [
             profile("b", &spec(0, "Enforce")),
@@ -115,6 +117,33 @@ fn priority_counts_before_the_name_and_only_enforced_profiles_change_something()
     assert_eq!(names(profiles.matching(subject).collect()), ["audited", "a", "b", "low"]);
     assert_eq!(names(profiles.enforced(subject).collect()), ["a", "b", "low"]);
     assert_eq!(profiles.tried(subject).next().unwrap().1, Some(Mismatch::Disabled));
+}
+
+#[test]
+fn a_profile_that_is_not_valid_has_no_effect_and_says_why() {
+    let web = json!({"podSelector": {"matchLabels": {"app": "web"}}});
+    let mounts = json!([{"name": "a", "mountPath": "/models"}, {"name": "b", "mountPath": "/models/b"}]);
+    let profiles = Profiles::new(
+        [
+            profile("good", &json!({"selector": web})),
+            profile(
+                "bad",
+                &json!({"selector": web, "dataCaches": mounts, "effects": {"labels": {"tier": "x"}}}),
+            ),
+        ],
+        "eci-system",
+    );
+    let (none, web) = (labels(&[]), labels(&[("app", "web")]));
+    let subject = Subject { namespace: "shop", namespace_labels: &none, labels: &web };
+    let names = |of: Vec<&Profile>| of.into_iter().map(|p| p.name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(profiles.matching(subject).collect()), ["good"]);
+    assert_eq!(names(profiles.acting().collect()), ["good"]);
+    assert_eq!(names(profiles.may_match(subject).collect()), ["good"]);
+    assert!(profiles.given().is_empty(), "{:?}", profiles.given());
+    let told = profiles.tried(subject).next().unwrap().1.unwrap().to_string();
+    assert!(told.contains("not valid") && told.contains("/models/b"), "{told}");
+    assert_eq!(profiles.refusal("bad").map(|(reason, _)| *reason), Some(ProfileReason::InvalidSpec));
+    assert_eq!(profiles.refusal("good"), None);
 }
 
 proptest! {

@@ -1,4 +1,4 @@
-//! The watches: what changes in the cluster, as one stream.
+//! What the process that leads watches for profiles: what changes in the cluster, as one stream.
 
 use std::fmt::Debug;
 
@@ -24,7 +24,7 @@ const ERROR_LIMIT: usize = 512;
 
 /// What is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Watched {
+pub(crate) enum Watched {
     /// Pods.
     Pods,
     /// Nodes.
@@ -41,11 +41,11 @@ pub(super) enum Watched {
 
 impl Watched {
     /// Every one.
-    pub(super) const ALL: &'static [Self] =
+    pub(crate) const ALL: &'static [Self] =
         &[Self::Pods, Self::Nodes, Self::Namespaces, Self::Profiles, Self::ImageCaches, Self::DataCaches];
 
     /// The word in metrics and log lines: the plural of the resource.
-    pub(super) const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Pods => "pods",
             Self::Nodes => "nodes",
@@ -57,14 +57,14 @@ impl Watched {
     }
 
     /// Whether there is one watch for each namespace that the operator works in.
-    pub(super) const fn is_namespaced(self) -> bool {
+    pub(crate) const fn is_namespaced(self) -> bool {
         matches!(self, Self::Pods | Self::ImageCaches | Self::DataCaches)
     }
 }
 
 /// A change of what is watched.
 #[derive(Debug)]
-pub(super) enum Change<T> {
+pub(crate) enum Change<T> {
     /// A list begins: at the start, and after the watch was lost.
     Listing,
     /// An object is there, or changed.
@@ -88,7 +88,7 @@ impl<T> From<Event<T>> for Change<T> {
 
 /// What a watch says. The number tells the watches of several namespaces apart.
 #[derive(Debug)]
-pub(super) enum Sight {
+pub(crate) enum Sight {
     /// A pod.
     Pod(usize, Change<Pod>),
     /// A node.
@@ -133,7 +133,7 @@ where
 }
 
 /// All watches, in these namespaces or (`None`) in all. It never ends.
-pub(super) fn all(
+pub(crate) fn all(
     client: &Client,
     namespaces: &[Option<String>],
 ) -> impl Stream<Item = Sight> + Send + use<> {

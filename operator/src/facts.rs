@@ -8,7 +8,7 @@ use eci_core::profile::data_caches::DataCacheFacts;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 
 /// What pods need to know of an image cache.
-pub(super) fn facts(cache: &ImageCache) -> CacheFacts {
+pub(crate) fn facts(cache: &ImageCache) -> CacheFacts {
     let status = cache.status.as_ref();
     let conditions = status.map(|status| status.conditions.as_slice()).unwrap_or_default();
     let usable = is_ready(conditions, &cache.metadata);
@@ -19,7 +19,7 @@ pub(super) fn facts(cache: &ImageCache) -> CacheFacts {
 }
 
 /// What pods need to know of a data cache.
-pub(super) fn data_facts(cache: &DataCache) -> DataCacheFacts {
+pub(crate) fn data_facts(cache: &DataCache) -> DataCacheFacts {
     let conditions = cache.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     let ready = conditions.iter().find(|condition| condition.type_ == ConditionType::Ready.as_str());
     DataCacheFacts {
