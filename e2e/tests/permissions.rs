@@ -146,8 +146,8 @@ fn asked(plane: &ControlPlane) -> Result<BTreeSet<Asked>> {
     Ok(found)
 }
 
-/// A life in which the operator does everything that it can do.
-async fn live(stack: &mut Stack, caches: &Caches) -> Result<()> {
+/// Credentials of a registry.
+async fn give_login(stack: &Stack) -> Result<()> {
     let login = json!({
         "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/dockerconfigjson",
         "metadata": { "name": "login", "namespace": WHERE },
@@ -156,6 +156,12 @@ async fn live(stack: &mut Stack, caches: &Caches) -> Result<()> {
         }}}).to_string() },
     });
     stack.plane().kubectl_stdin(["apply", "-f", "-"], &login.to_string()).await?.ok()?;
+    Ok(())
+}
+
+/// A life in which the operator does everything that it can do; `removes` if that is to delete pods, too.
+async fn live(stack: &mut Stack, caches: &Caches, removes: bool) -> Result<()> {
+    give_login(stack).await?;
     // An answer that is lost: the object is read before the call is sent again.
     stack.cloud().add_fault(&Fault::lost_before().on("CreateImageCache").times(1)).await?;
     let spec =
@@ -194,18 +200,18 @@ async fn live(stack: &mut Stack, caches: &Caches) -> Result<()> {
     stack.start_operator().await?;
     caches.delete("web").await?;
     caches.is_gone("web", SOON).await?;
-    reclaim(stack).await
+    reclaim(stack, removes).await
 }
 
-/// A spot pod on a virtual node gets its notice, waits for its budget, and is evicted.
-async fn reclaim(stack: &Stack) -> Result<()> {
+/// A profile, and a spot pod on a virtual node behind a budget that is closed.
+async fn populate(stack: &Stack, spot: Option<Value>) -> Result<(Workload, PodRef)> {
     let client = stack.client()?;
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), WHERE);
     eventually("the namespace has its account", SOON, || async { accounts.get("default").await.map(drop) })
         .await?;
     let all_nodes: Api<Node> = Api::all(client.clone());
     all_nodes.create(&PostParams::default(), &nodes::virtual_node("virtual")).await?;
-    let profile = json!({
+    let mut profile = json!({
         "apiVersion": "eci-operator.io/v1alpha1", "kind": "EciProfile", "metadata": { "name": "spot" },
         "spec": {
             "selector": { "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": WHERE } } },
@@ -213,24 +219,21 @@ async fn reclaim(stack: &Stack) -> Result<()> {
             "placement": { "policy": "Fair", "scaleIn": "VirtualNodesFirst" },
         },
     });
+    if let Some(spot) = spot {
+        profile["spec"]["spot"] = spot;
+    }
     stack.plane().kubectl_stdin(["apply", "-f", "-"], &profile.to_string()).await?.ok()?;
     let workload = Workload::new(WHERE, "spot", 1).with_grace(1);
     let pod = workload.deploy(&client, SOON).await?.into_iter().next().context("a pod")?;
-    let closed = budget(&workload, Keep::MaxUnavailable(IntOrString::Int(0)))?;
-    protect(&client, &closed, 1).await?;
-    let mut vendor = Vendor::start(stack.plane(), Behaviour::QUIET).await?;
-    vendor.announce(&[PodRef::of(&pod)], Notice::Both).await?;
-    let pods: Api<Pod> = Api::namespaced(client.clone(), WHERE);
-    let name = pod.name_any();
-    eventually("the pod says that it waits", SOON, || async {
-        let pod = pods.get(&name).await.map_err(|error| error.to_string())?;
-        condition(&pod, GRACEFUL).map(drop).ok_or_else(|| format!("{:?}", pod.status))
-    })
-    .await?;
-    let budgets: Api<PodDisruptionBudget> = Api::namespaced(client, WHERE);
-    budgets.delete(&closed.name_any(), &DeleteParams::default()).await?;
-    eventually("the pod is evicted", SOON, || async {
-        match pods.get_opt(&name).await {
+    protect(&client, &budget(&workload, Keep::MaxUnavailable(IntOrString::Int(0)))?, 1).await?;
+    Ok((workload, PodRef::of(&pod)))
+}
+
+/// Waits until a pod is gone or on its way.
+async fn goes(client: &Client, pod: &PodRef) -> Result<()> {
+    let pods: Api<Pod> = Api::namespaced(client.clone(), &pod.namespace);
+    eventually(&format!("pod {} goes", pod.name), SOON, || async {
+        match pods.get_opt(&pod.name).await {
             Ok(None) => Ok(()),
             Ok(Some(pod)) if pod.metadata.deletion_timestamp.is_some() => Ok(()),
             Ok(Some(pod)) => Err(format!("{:?}", pod.status)),
@@ -240,19 +243,51 @@ async fn reclaim(stack: &Stack) -> Result<()> {
     .await
 }
 
-/// Starts a stack with these values, lives, and compares.
-async fn compare(values: Value) -> Result<(BTreeSet<Grant>, BTreeSet<Asked>)> {
-    let plane = StartOptions::default();
-    let mut values = values;
-    // So that the authorities of the webhook are replaced while the test looks.
-    values["webhook"]["caLifetime"] = json!("30s");
-    let options = StackOptions { plane, values, ..StackOptions::default() };
+/// A spot pod on a virtual node gets its notice, waits for its budget, and is evicted. What the next one leaves behind
+/// is removed, if the operator `removes` anything.
+async fn reclaim(stack: &Stack, removes: bool) -> Result<()> {
+    let client = stack.client()?;
+    let spot = removes.then(|| json!({ "strategy": "SpotAsPriceGo", "failedPodTTL": "1s" }));
+    let (workload, pod) = populate(stack, spot).await?;
+    let mut vendor = Vendor::start(stack.plane(), Behaviour::QUIET).await?;
+    vendor.announce(std::slice::from_ref(&pod), Notice::Both).await?;
+    let pods: Api<Pod> = Api::namespaced(client.clone(), WHERE);
+    eventually("the pod says that it waits", SOON, || async {
+        let pod = pods.get(&pod.name).await.map_err(|error| error.to_string())?;
+        condition(&pod, GRACEFUL).map(drop).ok_or_else(|| format!("{:?}", pod.status))
+    })
+    .await?;
+    let budgets: Api<PodDisruptionBudget> = Api::namespaced(client.clone(), WHERE);
+    budgets.delete(&workload.name, &DeleteParams::default()).await?;
+    goes(&client, &pod).await?;
+    if removes {
+        let next = workload.ready(&client, SOON).await?.into_iter().next().context("a replacement")?;
+        let next = PodRef::of(&next);
+        ensure!(vendor.release(std::slice::from_ref(&next)).await?.len() == 1, "it was gone before");
+        goes(&client, &next).await?;
+    }
+    Ok(())
+}
+
+/// Starts a stack with these values.
+async fn start(values: Value) -> Result<Stack> {
+    let options = StackOptions { plane: StartOptions::default(), values, ..StackOptions::default() };
     let plane = ControlPlane::start(options.plane.clone()).await?;
     plane.kubectl(["create", "namespace", WHERE]).await?.ok()?;
     let mut stack = Stack::around(plane, Programs::beside_this_one()?, &options).await?;
     stack.start_operator().await?;
+    Ok(stack)
+}
+
+/// Starts a stack with these values, lives, and compares.
+async fn compare(values: Value) -> Result<(BTreeSet<Grant>, BTreeSet<Asked>)> {
+    let mut values = values;
+    // So that the authorities of the webhook are replaced while the test looks.
+    values["webhook"]["caLifetime"] = json!("30s");
+    let removes = values["eviction"]["deletePods"] == true;
+    let mut stack = start(values).await?;
     let caches = Caches::new(stack.client()?, WHERE);
-    live(&mut stack, &caches).await?;
+    live(&mut stack, &caches, removes).await?;
 
     let forbidden = stack.forbidden()?;
     ensure!(forbidden.is_empty(), "refused, a rule is missing: {forbidden:#?}");
@@ -273,10 +308,12 @@ async fn compare(values: Value) -> Result<(BTreeSet<Grant>, BTreeSet<Asked>)> {
 
 #[tokio::test]
 async fn every_rule_for_the_whole_cluster_is_used_and_none_is_missing() -> Result<()> {
-    let (granted, _) = compare(json!({})).await?;
+    let (granted, _) = compare(json!({ "eviction": { "deletePods": true } })).await?;
     let wide = granted.iter().filter(|grant| grant.namespace.is_none()).count();
     ensure!(wide >= 8, "only {wide} grants for the whole cluster");
     ensure!(granted.iter().all(|grant| grant.verb != "*" && grant.resource != "*"), "{granted:#?}");
+    let deletes = granted.iter().any(|grant| grant.resource == "pods" && grant.verb == "delete");
+    ensure!(deletes, "the value eviction.deletePods gives no right to delete pods");
     Ok(())
 }
 
@@ -296,7 +333,50 @@ async fn every_rule_for_named_namespaces_is_used_and_only_looking_reaches_furthe
         })
         .collect();
     ensure!(wide.is_empty(), "beyond namespaces: {wide:#?}");
+    let deletes = granted.iter().find(|grant| grant.resource == "pods" && grant.verb == "delete");
+    ensure!(deletes.is_none(), "without eviction.deletePods pods may be deleted: {deletes:?}");
     let places: BTreeSet<_> = asked.iter().filter_map(|a| a.namespace.as_deref()).collect();
     ensure!(places == BTreeSet::from([NAMESPACE, WHERE]), "{places:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_dry_run_may_only_look_and_needs_no_more() -> Result<()> {
+    let stack = start(json!({ "dryRun": true })).await?;
+    let caches = Caches::new(stack.client()?, WHERE);
+    give_login(&stack).await?;
+    let spec =
+        json!({ "images": ["private.example.com/shop/web:1"], "imagePullSecrets": [{ "name": "login" }] });
+    caches.create("web", spec).await?;
+    let spot = json!({ "strategy": "SpotAsPriceGo", "release": "Evict" });
+    let (workload, pod) = populate(&stack, Some(spot)).await?;
+    let mut vendor = Vendor::start(stack.plane(), Behaviour::QUIET).await?;
+    vendor.announce(std::slice::from_ref(&pod), Notice::Both).await?;
+    let budgets: Api<PodDisruptionBudget> = Api::namespaced(stack.client()?, WHERE);
+    budgets.delete(&workload.name, &DeleteParams::default()).await?;
+    let operator = stack.operator().context("the operator runs")?;
+    for words in [["dry-run: would add the finalizer", "permitted/web"], ["dry-run: would ask", &pod.name]] {
+        eventually(&format!("it says what it would do: {words:?}"), SOON, || async {
+            let log = fs::read_to_string(operator.log_path()).map_err(|error| error.to_string())?;
+            let said = log.lines().any(|line| words.iter().all(|word| line.contains(word)));
+            if said { Ok(()) } else { Err(operator.log_tail(5)) }
+        })
+        .await?;
+    }
+
+    let granted = granted(&stack.client()?).await?;
+    let looks = |verb: &str| ["get", "list", "watch"].contains(&verb);
+    let writes: Vec<_> = granted.iter().filter(|grant| !looks(&grant.verb)).collect();
+    ensure!(writes.is_empty(), "a dry run may write: {writes:#?}");
+    ensure!(granted.len() >= 8, "{granted:#?}");
+    ensure!(stack.forbidden()?.is_empty(), "refused, a rule is missing: {:#?}", stack.forbidden()?);
+    let asked = asked(stack.plane())?;
+    let others: Vec<_> = asked.iter().filter(|a| !granted.iter().any(|grant| grant.covers(a))).collect();
+    ensure!(others.is_empty(), "allowed by somebody else's rule only: {others:#?}");
+    // It looked at all that an eviction needs.
+    for resource in ["pods", "poddisruptionbudgets", "events", "nodes", "namespaces", "eciprofiles"] {
+        let watched = asked.iter().any(|asked| asked.resource == resource && asked.verb == "watch");
+        ensure!(watched, "{resource} were not watched: {asked:#?}");
+    }
     Ok(())
 }

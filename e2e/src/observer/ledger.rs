@@ -159,8 +159,19 @@ impl Ledger {
         }
     }
 
-    /// A list of all pods was read: those that are not in it are gone.
-    pub fn only(&mut self, at: Duration, uids: &BTreeSet<String>) {
+    /// A list of all pods was read: those that are not in it are gone. It does not say in which order things happened
+    /// since the last one, so that what became healthy is taken to have done so before another pod went.
+    pub fn list(&mut self, at: Duration, pods: &[Pod]) {
+        let (going, staying): (Vec<&Pod>, Vec<&Pod>) =
+            pods.iter().partition(|pod| pod.metadata.deletion_timestamp.is_some() || !is_ready(pod));
+        for pod in staying.into_iter().chain(going) {
+            self.pod(at, pod);
+        }
+        self.only(at, &pods.iter().map(|pod| pod.uid().unwrap_or_default()).collect());
+    }
+
+    /// Pods that are not among these are gone.
+    fn only(&mut self, at: Duration, uids: &BTreeSet<String>) {
         let gone: Vec<Pod> = self
             .pods
             .values()

@@ -7,16 +7,18 @@ mod ledger;
 mod tests;
 mod verdict;
 
-use std::collections::BTreeSet;
+use std::fmt::Debug;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
-use futures::{StreamExt as _, future};
+use backon::ExponentialBuilder;
+use futures::{Stream, StreamExt as _, future};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::runtime::{WatchStreamExt as _, watcher};
-use kube::{Api, Client, ResourceExt as _};
+use kube::{Api, Client};
+use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 
 use crate::eventually::eventually;
@@ -29,6 +31,9 @@ pub use verdict::{Figures, Verdict, percentile};
 /// Who the observer is to the API server.
 pub const USER: &str = "eci-testbed:observer";
 
+/// When a watch that was lost is tried again: first, and at the latest.
+const RETRY_FIRST: Duration = Duration::from_millis(50);
+const RETRY_LAST: Duration = Duration::from_millis(200);
 /// How long the first lists may take.
 const START_LIMIT: Duration = Duration::from_secs(30);
 
@@ -120,19 +125,31 @@ where
     }
 }
 
+/// A watch that is back soon when the API server is: what happens meanwhile is seen without its order.
+fn watch<K>(api: Api<K>) -> impl Stream<Item = watcher::Result<watcher::Event<K>>>
+where
+    K: kube::Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    let retries = ExponentialBuilder::default()
+        .with_min_delay(RETRY_FIRST)
+        .with_max_delay(RETRY_LAST)
+        .without_max_times();
+    watcher(api, watcher::Config::default()).backoff(watcher::ExponentialBackoff::from(retries))
+}
+
 async fn watch_pods(api: Api<Pod>, shared: Arc<Shared>) {
-    let mut events = std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff());
-    let mut list = BTreeSet::new();
+    let mut events = std::pin::pin!(watch(api));
+    let mut list = Vec::new();
     while let Some(event) = events.next().await {
         let at = shared.clock.elapsed();
         match event {
             Ok(watcher::Event::Init) => list.clear(),
             Ok(watcher::Event::InitApply(pod)) => {
-                list.insert(pod.uid().unwrap_or_default());
-                shared.ledger().pod(at, &pod);
+                list.push(pod);
             }
             Ok(watcher::Event::InitDone) => {
-                shared.ledger().only(at, &list);
+                shared.ledger().list(at, &list);
+                list.clear();
                 shared.listed(0);
             }
             Ok(watcher::Event::Apply(pod)) => shared.ledger().pod(at, &pod),
@@ -144,7 +161,7 @@ async fn watch_pods(api: Api<Pod>, shared: Arc<Shared>) {
 }
 
 async fn watch_budgets(api: Api<PodDisruptionBudget>, shared: Arc<Shared>) {
-    let mut events = std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff());
+    let mut events = std::pin::pin!(watch(api));
     while let Some(event) = events.next().await {
         let at = shared.clock.elapsed();
         match event {

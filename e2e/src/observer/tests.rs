@@ -105,8 +105,27 @@ fn a_pod_that_vanishes_without_a_deletion_timestamp_was_terminated_all_the_same(
     assert_eq!(ledger.breaches().len(), 1);
     assert_eq!(Verdict::of(&ledger, &doomed).evicted, [at(2), at(3)]);
     // And one that a list no longer has, since the watch was lost.
-    ledger.only(at(14), &["uid-p4".to_owned()].into());
+    ledger.list(at(14), &[pod("p4", json!({}))]);
     assert_eq!(Verdict::of(&ledger, &doomed).evicted, [at(2), at(3), at(4)]);
+}
+
+#[test]
+fn in_a_list_replacements_count_before_the_pods_that_they_replaced_went() {
+    let (mut ledger, doomed) = three();
+    ledger.budget(at(11), &budget(2, 1));
+    // Seen one after the other, the second of them would be one too many: as by who was blind meanwhile, it is none.
+    let seen = [
+        terminating("p1"),
+        terminating("p2"),
+        pod("p3", json!({})),
+        pod("p4", json!({})),
+        pod("p5", json!({})),
+    ];
+    ledger.list(at(12), &seen);
+    assert_eq!(Verdict::of(&ledger, &doomed).evicted, [at(2), at(2)]);
+    assert!(ledger.breaches().is_empty(), "{:?}", ledger.breaches());
+    ledger.list(at(13), &[terminating("p3"), terminating("p4"), pod("p5", json!({}))]);
+    assert_eq!(ledger.breaches().len(), 1);
 }
 
 #[test]

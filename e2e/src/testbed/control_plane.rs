@@ -86,6 +86,8 @@ pub struct ControlPlane {
     processes: Vec<Process>,
     pub(super) binaries: &'static Binaries,
     server: String,
+    /// `http://127.0.0.1:<port>` of etcd.
+    pub(super) etcd: String,
     config: Config,
     pub(super) pki: Arc<Pki>,
     dir: PathBuf,
@@ -149,6 +151,7 @@ impl ControlPlane {
             processes,
             binaries,
             server: server.clone(),
+            etcd: format!("http://127.0.0.1:{etcd_port}"),
             config,
             pki: Arc::clone(&pki),
             dir: dir.to_owned(),
@@ -290,7 +293,7 @@ impl ControlPlane {
         self.processes.iter().try_for_each(Process::detach)
     }
 
-    async fn wait_for_server(&self) -> Result<(), Error> {
+    pub(super) async fn wait_for_server(&self) -> Result<(), Error> {
         let client = self.client()?;
         let ready = async || {
             let request = http::Request::get("/readyz").body(Vec::new()).map_err(|e| e.to_string())?;

@@ -45,6 +45,10 @@ pub enum Error {
     #[error("cannot {action}: {source}")]
     Kube { action: String, source: Box<kube::Error> },
 
+    /// etcd cannot be asked.
+    #[error("cannot ask etcd at {url}: {why}")]
+    Etcd { url: String, why: String },
+
     /// A bed's state file is not what this version writes.
     #[error("{path} is not a state file of this version ({why}): stop what it names by hand and delete the directory", path = path.display())]
     State { path: PathBuf, why: String },

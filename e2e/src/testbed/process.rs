@@ -1,4 +1,4 @@
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::process::CommandExt;
@@ -32,17 +32,46 @@ exec "$@" </dev/null 3<&-"#;
 #[derive(Debug)]
 pub struct Process {
     name: String,
-    pid: i32,
     log: PathBuf,
+    launch: Launch,
     state: Mutex<State>,
+}
+
+/// How it was started.
+#[derive(Debug)]
+struct Launch {
+    dir: Option<PathBuf>,
+    program: PathBuf,
+    args: Vec<OsString>,
+    env: Vec<(OsString, OsString)>,
 }
 
 #[derive(Debug)]
 struct State {
     child: Child,
+    pid: i32,
     /// Closing it kills the group.
     tether: Option<ChildStdin>,
     detached: bool,
+}
+
+impl Launch {
+    fn start(&self, name: &str, log: &Path) -> Result<State, Error> {
+        let stdout =
+            OpenOptions::new().create(true).append(true).open(log).map_err(Error::io("open", log))?;
+        let stderr = stdout.try_clone().map_err(Error::io("open", log))?;
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", TETHER, name]).arg(&self.program).args(&self.args);
+        command.envs(self.env.iter().map(|(key, value)| (key, value)));
+        command.stdin(Stdio::piped()).stdout(stdout).stderr(stderr).process_group(0);
+        if let Some(dir) = &self.dir {
+            command.current_dir(dir);
+        }
+        let mut child = command.spawn().map_err(Error::io("run", &self.program))?;
+        let tether = child.stdin.take();
+        let pid = i32::try_from(child.id()).unwrap_or_default();
+        Ok(State { child, pid, tether, detached: false })
+    }
 }
 
 impl Process {
@@ -83,24 +112,19 @@ impl Process {
     {
         fs::create_dir_all(log_dir).map_err(Error::io("create", log_dir))?;
         let log = log_dir.join(format!("{name}.log"));
-        let stdout =
-            OpenOptions::new().create(true).append(true).open(&log).map_err(Error::io("open", &log))?;
-        let stderr = stdout.try_clone().map_err(Error::io("open", &log))?;
-        let mut command = Command::new("/bin/sh");
-        command.args(["-c", TETHER, name]).arg(program).args(args).envs(env);
-        command.stdin(Stdio::piped()).stdout(stdout).stderr(stderr).process_group(0);
-        if let Some(dir) = dir {
-            command.current_dir(dir);
-        }
-        let mut child = command.spawn().map_err(Error::io("run", program))?;
-        let tether = child.stdin.take();
-        let pid = i32::try_from(child.id()).unwrap_or_default();
-        Ok(Self {
-            name: name.to_owned(),
-            pid,
-            log,
-            state: Mutex::new(State { child, tether, detached: false }),
-        })
+        let args = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
+        let env = env.into_iter().map(|(key, value)| (key.as_ref().to_owned(), value.as_ref().to_owned()));
+        let launch =
+            Launch { dir: dir.map(Path::to_owned), program: program.to_owned(), args, env: env.collect() };
+        let state = Mutex::new(launch.start(name, &log)?);
+        Ok(Self { name: name.to_owned(), log, launch, state })
+    }
+
+    /// Starts it once more, with the same command line and log; if it still runs, it is killed first.
+    pub fn restart(&self) -> Result<(), Error> {
+        self.kill9();
+        *self.lock() = self.launch.start(&self.name, &self.log)?;
+        Ok(())
     }
 
     /// The name given at the start; also of the log file.
@@ -108,14 +132,14 @@ impl Process {
         &self.name
     }
 
-    /// The program's own process number (and its group's).
+    /// The program's own process number (and its group's); another one after a restart.
     pub fn pid(&self) -> i32 {
-        self.pid
+        self.lock().pid
     }
 
     /// Which process it is; None once it has ended.
     pub fn identity(&self) -> Option<Identity> {
-        if self.is_alive() { Identity::of(self.pid) } else { None }
+        if self.is_alive() { Identity::of(self.pid()) } else { None }
     }
 
     /// The file with its stdout and stderr.
@@ -178,7 +202,7 @@ impl Process {
         {
             let mut state = self.lock();
             // Not reaped while the lock is held, so the number is still this process's.
-            if let (Ok(None), Some(pid)) = (state.child.try_wait(), Pid::from_raw(self.pid)) {
+            if let (Ok(None), Some(pid)) = (state.child.try_wait(), Pid::from_raw(state.pid)) {
                 let _ = kill_process(pid, Signal::TERM);
             }
         }
@@ -270,6 +294,23 @@ mod tests {
         let child = Identity::of(child).expect("the child runs");
         process.kill9();
         assert!(child.wait_gone(10 * SECOND).await);
+    }
+
+    #[tokio::test]
+    async fn one_that_is_restarted_runs_the_same_command_line_and_appends_to_its_log() {
+        let dir = tempfile::tempdir().unwrap();
+        let process = shell(dir.path(), "echo run; exec sleep 1000");
+        wait_for_log(&process, "run").await;
+        let first = process.identity().expect("it runs");
+        process.restart().unwrap();
+        assert!(first.wait_gone(10 * SECOND).await);
+        let twice = async {
+            while process.log_tail(2) != "run\nrun" {
+                tokio::time::sleep(POLL).await;
+            }
+        };
+        tokio::time::timeout(10 * SECOND, twice).await.expect("it runs again");
+        assert!(process.identity().is_some_and(|second| second != first));
     }
 
     #[tokio::test]

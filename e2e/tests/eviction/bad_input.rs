@@ -17,7 +17,7 @@ use serde_json::json;
 use crate::{PATIENCE, Scene, make_profile, namespace, pod_is, quiet, says, told};
 
 /// Writes a notice as the vendor does, but as these say.
-async fn notice(client: &Client, pod: &PodRef, component: &str, time: Timestamp) -> Result<()> {
+pub(crate) async fn notice(client: &Client, pod: &PodRef, component: &str, time: Timestamp) -> Result<()> {
     let said = ("SpotToBeReleased", "Spot ECI will be released in 3 minutes");
     vendor_event(client, pod, component, time, said).await
 }

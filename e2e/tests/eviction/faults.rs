@@ -20,7 +20,7 @@ use crate::{PATIENCE, Scene, condition, make_profile, says, stack, told};
 const SILENCE: Duration = Duration::from_secs(4);
 
 /// A stack for one test alone.
-async fn alone() -> Result<&'static mut Stack> {
+pub(crate) async fn alone() -> Result<&'static mut Stack> {
     // A scene keeps a reference to its stack; the processes end with this one.
     Ok(Box::leak(Box::new(stack(json!({})).await?)))
 }
@@ -105,7 +105,7 @@ async fn a_killed_leader_is_followed_by_one_that_goes_on_and_evicts_nobody_twice
 }
 
 /// No pod had two evictions that were granted, and none was asked of a pod that was not doomed.
-fn nobody_twice(scene: &Scene, namespace: &str) -> Result<()> {
+pub(crate) fn nobody_twice(scene: &Scene, namespace: &str) -> Result<()> {
     let requests = scene.requests(namespace)?;
     let granted: Vec<&str> =
         requests.iter().filter(|request| request.code == 201).map(|request| request.name.as_str()).collect();

@@ -4,9 +4,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod bad_input;
+mod clocks;
 mod faults;
+mod outage;
 mod outlook;
 mod profile;
+mod scope;
 mod survive;
 mod why;
 
@@ -38,25 +41,36 @@ static STARTS: Mutex<()> = Mutex::const_new(());
 async fn stack(values: Value) -> Result<Stack> {
     let plane = StartOptions::default();
     let stack = Stack::start(StackOptions { plane, values, ..StackOptions::default() }).await?;
+    make_nodes(&stack).await?;
+    Ok(stack)
+}
+
+/// A regular node, and a virtual node of each make.
+async fn make_nodes(stack: &Stack) -> Result<()> {
     let api: Api<Node> = Api::all(stack.client()?);
     for node in
         [nodes::regular("regular", "32", "128Gi"), nodes::virtual_node("virtual"), nodes::vnode("vnode")]
     {
         api.create(&PostParams::default(), &node).await?;
     }
-    Ok(stack)
+    Ok(())
 }
 
 /// A namespace for one test, in which pods can be created, and an administrator's client.
 async fn namespace(stack: &Stack, name: &str) -> Result<Client> {
     stack.namespace(name).await?;
     let client = stack.client()?;
-    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), name);
+    with_account(&client, name).await?;
+    Ok(client)
+}
+
+/// Waits until pods can be created in a namespace.
+async fn with_account(client: &Client, namespace: &str) -> Result<()> {
+    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
     eventually("the namespace has its account", PATIENCE, || async {
         accounts.get("default").await.map(drop)
     })
-    .await?;
-    Ok(client)
+    .await
 }
 
 /// The stack that tests share whose vendor only announces and reclaims.

@@ -4,7 +4,9 @@
 //! told that it begins, which its reckoning of budgets needs.
 
 use std::fmt::Debug;
+use std::time::Duration;
 
+use backon::ExponentialBuilder;
 use eci_api::eci_profile::EciProfile;
 use eci_core::eviction::notice::{About, DEGRADED_EVENT, EVENT};
 use futures::stream::{self, BoxStream};
@@ -13,7 +15,7 @@ use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{Event as KubeEvent, Namespace, Node};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
-use kube::runtime::watcher::{self, Config, Event};
+use kube::runtime::watcher::{self, Config, Event, ExponentialBackoff};
 use kube::runtime::{WatchStreamExt as _, watcher as watch_objects};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
@@ -23,6 +25,12 @@ use crate::kubernetes::with_causes;
 
 /// Objects of one page of a list: what is decoded at once.
 const PAGE: u32 = 250;
+
+/// How soon a watch that was lost is tried again.
+const RETRY_FIRST: Duration = Duration::from_millis(200);
+/// How long a watch that is lost again and again waits at most. kube's default is 30 s, a sixth of what a notice gives:
+/// an API server that is back for so long would not be asked.
+const RETRY_LAST: Duration = Duration::from_secs(3);
 
 /// What is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -127,12 +135,22 @@ where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
     watch_objects(api, config.page_size(PAGE))
-        .default_backoff()
+        .backoff(ExponentialBackoff::from(retries()))
         .map(move |event| match event {
             Ok(event) => sight(change(event)),
             Err(error) => Sight::Failed(watched, failure(&error)),
         })
         .boxed()
+}
+
+/// When a watch is tried again: soon, and no more often than every few seconds in a long outage.
+fn retries() -> ExponentialBuilder {
+    ExponentialBuilder::default()
+        .with_min_delay(RETRY_FIRST)
+        .with_max_delay(RETRY_LAST)
+        .with_factor(2.0)
+        .with_jitter()
+        .without_max_times()
 }
 
 fn failure(error: &watcher::Error) -> String {
