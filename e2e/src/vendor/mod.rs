@@ -11,14 +11,17 @@ mod webhook;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
-use kube::{Client, ResourceExt as _};
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::{Api, Client, ResourceExt as _};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use crate::testbed::ControlPlane;
+use crate::testbed::nodes::{ACK_LABEL, VNODE};
 use crate::testbed::webhook::Webhook;
 
 pub use overwrite::OWNED;
@@ -27,6 +30,9 @@ pub use webhook::{CONFIGURATION, ROUTED};
 
 /// Who the vendor is to the API server.
 pub const USER: &str = "eci-testbed:virtual-kubelet";
+
+/// How long its first list may take.
+const START_LIMIT: Duration = Duration::from_secs(30);
 
 /// What the vendor does beside announcing and reclaiming.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +43,9 @@ pub struct Behaviour {
     pub evicts: bool,
     /// Runs its webhook.
     pub has_webhook: bool,
+    /// Says of each pod that starts on a virtual node whether it starts from an image cache: from the one that it names, or
+    /// from none.
+    pub tells_matches: bool,
     /// Whether the condition Ready of a released pod stays as it was. kubectl shows READY 1/1 for such pods; whether
     /// the condition goes with it is not documented.
     pub released_stay_ready: bool,
@@ -44,11 +53,21 @@ pub struct Behaviour {
 
 impl Behaviour {
     /// It announces and reclaims, and nothing else.
-    pub const QUIET: Self =
-        Self { overwrites_status: false, evicts: false, has_webhook: false, released_stay_ready: true };
+    pub const QUIET: Self = Self {
+        overwrites_status: false,
+        evicts: false,
+        has_webhook: false,
+        tells_matches: false,
+        released_stay_ready: true,
+    };
     /// It does everything that is in our way.
-    pub const HOSTILE: Self =
-        Self { overwrites_status: true, evicts: true, has_webhook: true, released_stay_ready: true };
+    pub const HOSTILE: Self = Self {
+        overwrites_status: true,
+        evicts: true,
+        has_webhook: true,
+        tells_matches: true,
+        released_stay_ready: true,
+    };
 }
 
 /// One pod among all that ever have its name.
@@ -97,6 +116,20 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Shared {
+    /// Whether that node is a virtual one; false when it is not there.
+    async fn is_virtual(&self, known: &mut BTreeMap<String, bool>, node: &str) -> bool {
+        if let Some(known) = known.get(node) {
+            return *known;
+        }
+        let api: Api<Node> = Api::all(self.client.clone());
+        let Ok(Some(found)) = api.get_opt(node).await else { return false };
+        let labels = found.labels();
+        let has = |(key, value): (&str, &str)| labels.get(key).is_some_and(|found| found == value);
+        let answer = has(ACK_LABEL) || has(VNODE);
+        known.insert(node.to_owned(), answer);
+        answer
+    }
+
     fn announced(&self) -> MutexGuard<'_, BTreeMap<String, Timestamp>> {
         // Nothing that is done under the lock can leave the map half written.
         self.announced.lock().unwrap_or_else(PoisonError::into_inner)
@@ -112,6 +145,11 @@ impl Vendor {
         let mut tasks = JoinSet::new();
         if behaviour.overwrites_status {
             tasks.spawn(overwrite::run(shared.clone()));
+        }
+        if behaviour.tells_matches {
+            let (listed, seen) = oneshot::channel();
+            tasks.spawn(matched::run(shared.clone(), listed));
+            tokio::time::timeout(START_LIMIT, seen).await.context("the vendor cannot list pods")??;
         }
         Ok(Self { shared, tasks, _webhook: webhook })
     }

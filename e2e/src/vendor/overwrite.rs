@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Node, Pod, PodCondition};
+use k8s_openapi::api::core::v1::{Pod, PodCondition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::PostParams;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, ResourceExt as _};
 
 use super::{EXPIRED, Shared};
-use crate::testbed::nodes::{ACK_LABEL, VNODE};
 use crate::testbed::wall_clock;
 
 /// The types of conditions that the virtual kubelet writes, kwok's among them. Others do not survive it: neither ours
@@ -70,7 +69,7 @@ pub(super) async fn run(shared: Shared) {
                 None => return,
                 Some(watcher::Event::Apply(pod) | watcher::Event::InitApply(pod)) => {
                     let on = pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).unwrap_or_default();
-                    if !is_virtual(&shared, &mut nodes, &on).await {
+                    if !shared.is_virtual(&mut nodes, &on).await {
                         continue;
                     }
                     alive.insert(pod.uid().unwrap_or_default(), pod.clone());
@@ -116,19 +115,6 @@ async fn overwrite(shared: &Shared, mut pod: Pod) {
     let api: Api<Pod> = Api::namespaced(shared.client.clone(), &pod.namespace().unwrap_or_default());
     // Gone or changed meanwhile: its turn comes again.
     let _ = api.replace_status(&name, &PostParams::default(), &pod).await;
-}
-
-async fn is_virtual(shared: &Shared, known: &mut BTreeMap<String, bool>, node: &str) -> bool {
-    if let Some(known) = known.get(node) {
-        return *known;
-    }
-    let api: Api<Node> = Api::all(shared.client.clone());
-    let Ok(Some(found)) = api.get_opt(node).await else { return false };
-    let labels = found.labels();
-    let has = |(key, value): (&str, &str)| labels.get(key).is_some_and(|found| found == value);
-    let answer = has(ACK_LABEL) || has(VNODE);
-    known.insert(node.to_owned(), answer);
-    answer
 }
 
 #[cfg(test)]

@@ -145,6 +145,34 @@ async fn a_hostile_vendor_takes_conditions_of_others_away_and_keeps_its_own() {
 }
 
 #[tokio::test]
+async fn a_hostile_vendor_says_of_pods_that_start_whether_they_start_from_an_image_cache() {
+    let client = namespace("matches").await;
+    let _vendor = Vendor::start(plane().await, Behaviour::HOSTILE).await.unwrap();
+    let mut pinned = Workload::new("matches", "pinned", 1);
+    pinned.annotations.insert("k8s.aliyun.com/eci-imc-id".to_owned(), "imc-example".to_owned());
+    let pods: Api<Pod> = Api::namespaced(client.clone(), "matches");
+    pods.create(&PostParams::default(), &pinned.bare_pod("pinned", None).unwrap()).await.unwrap();
+    let free = Workload::new("matches", "free", 1).bare_pod("free", None).unwrap();
+    pods.create(&PostParams::default(), &free).await.unwrap();
+    let events: Api<Event> = Api::namespaced(client, "matches");
+    for (name, reason) in [("pinned", "SuccessfulHitImageCache"), ("free", "ImageCacheMissed")] {
+        eventually(&format!("{reason} of {name}"), PATIENCE, || async {
+            let about = ListParams::default().fields(&format!("reason={reason},involvedObject.name={name}"));
+            let found = events.list(&about).await.map_err(|error| error.to_string())?;
+            if found.items.is_empty() { Err("no event".to_owned()) } else { Ok(()) }
+        })
+        .await
+        .unwrap();
+    }
+    let matched = async |name: &str| {
+        let annotations = pods.get(name).await.unwrap().metadata.annotations.unwrap_or_default();
+        annotations.get("k8s.aliyun.com/eci-matched-image-cache").cloned()
+    };
+    assert_eq!(matched("pinned").await.as_deref(), Some("imc-example"));
+    assert_eq!(matched("free").await, None);
+}
+
+#[tokio::test]
 async fn the_observer_sees_a_floor_that_is_broken_and_pods_that_were_not_announced() {
     let client = namespace("broken").await;
     let workload = Workload::new("broken", "web", 4).released_by(Release::Nobody);
