@@ -8,6 +8,7 @@ mod bench;
 mod crash;
 mod demo;
 mod eviction;
+mod memory;
 mod reconcile;
 mod tiers;
 

@@ -5,8 +5,10 @@ mod admission;
 pub mod crash;
 pub mod eviction;
 mod measure;
+mod memory;
 mod reconcile;
 mod table;
 
 pub use admission::{Admission, run as admission};
+pub use memory::{Memory, run as memory};
 pub use reconcile::{Reconcile, run as reconcile};

@@ -12,6 +12,9 @@ mod args;
 #[path = "../../../xtask/src/admission.rs"]
 mod admission;
 
+#[path = "../../../xtask/src/memory.rs"]
+mod memory;
+
 #[path = "../../../xtask/src/crash.rs"]
 mod crash;
 
@@ -23,6 +26,7 @@ mod eviction;
 enum Cli {
     Admission(admission::AdmissionArgs),
     Crash(crash::CrashArgs),
+    Memory(memory::MemoryArgs),
     Reconcile(args::ReconcileArgs),
     Eviction(eviction::EvictionArgs),
 }
@@ -36,6 +40,10 @@ async fn main() -> ExitCode {
         // The model has run already.
         Cli::Crash(crash::CrashArgs { kills, seed, seeds: _ }) => {
             bench::crash::run(bench::crash::Crash { deaths: kills, seed }).await
+        }
+        Cli::Memory(args) => {
+            let memory::MemoryArgs { pods, caches, profiles, release } = args;
+            bench::memory(bench::Memory { pods, caches, profiles, release }).await
         }
         Cli::Reconcile(args) => {
             let what = bench::Reconcile {
