@@ -59,7 +59,9 @@ impl ConditionType {
     }
 }
 
-/// Declares an enum of reasons with its words and their documentation, from which the reference is generated.
+/// Declares an enum of reasons with its words and their documentation, from which the reference is generated: `ALL`,
+/// `as_str` and `doc`.
+#[macro_export]
 macro_rules! reasons {
     ($(#[$meta:meta])* $name:ident { $($(#[doc = $doc:literal])+ $variant:ident,)+ }) => {
         $(#[$meta])*
@@ -70,7 +72,7 @@ macro_rules! reasons {
             /// Every reason, in the order of the documentation.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
 
-            /// The word in the object: CamelCase, stable.
+            /// The word in objects, events and metrics: CamelCase, stable.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => stringify!($variant),)+ }
             }

@@ -14,6 +14,7 @@ use eci_e2e::testbed::{ControlPlane, StartOptions, nodes};
 use eci_e2e::vendor::{Behaviour, Notice, PodRef, Vendor};
 use eci_e2e::workload::{Keep, Workload, budget, condition, protect};
 use eci_sim::faults::Fault;
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Node, Pod, ServiceAccount};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{
@@ -204,25 +205,26 @@ async fn live(stack: &mut Stack, caches: &Caches, removes: bool) -> Result<()> {
 }
 
 /// A profile, and a spot pod on a virtual node behind a budget that is closed.
-async fn populate(stack: &Stack, spot: Option<Value>) -> Result<(Workload, PodRef)> {
+async fn populate(stack: &Stack, spot: Value) -> Result<(Workload, PodRef)> {
     let client = stack.client()?;
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), WHERE);
     eventually("the namespace has its account", SOON, || async { accounts.get("default").await.map(drop) })
         .await?;
     let all_nodes: Api<Node> = Api::all(client.clone());
     all_nodes.create(&PostParams::default(), &nodes::virtual_node("virtual")).await?;
-    let mut profile = json!({
+    let profile = json!({
         "apiVersion": "eci-operator.io/v1alpha1", "kind": "EciProfile", "metadata": { "name": "spot" },
         "spec": {
             "selector": { "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": WHERE } } },
             // Pods on virtual nodes get a deletion cost.
             "placement": { "policy": "Fair", "scaleIn": "VirtualNodesFirst" },
+            "spot": spot,
         },
     });
-    if let Some(spot) = spot {
-        profile["spec"]["spot"] = spot;
-    }
     stack.plane().kubectl_stdin(["apply", "-f", "-"], &profile.to_string()).await?.ok()?;
+    // It is asked what a Job makes of evictions.
+    let jobs: Api<Job> = Api::namespaced(client.clone(), WHERE);
+    jobs.create(&PostParams::default(), &Workload::new(WHERE, "batch", 1).job()?).await?;
     let workload = Workload::new(WHERE, "spot", 1).with_grace(1);
     let pod = workload.deploy(&client, SOON).await?.into_iter().next().context("a pod")?;
     protect(&client, &budget(&workload, Keep::MaxUnavailable(IntOrString::Int(0)))?, 1).await?;
@@ -247,7 +249,10 @@ async fn goes(client: &Client, pod: &PodRef) -> Result<()> {
 /// is removed, if the operator `removes` anything.
 async fn reclaim(stack: &Stack, removes: bool) -> Result<()> {
     let client = stack.client()?;
-    let spot = removes.then(|| json!({ "strategy": "SpotAsPriceGo", "failedPodTTL": "1s" }));
+    let mut spot = json!({ "strategy": "SpotAsPriceGo" });
+    if removes {
+        spot["failedPodTTL"] = json!("1s");
+    }
     let (workload, pod) = populate(stack, spot).await?;
     let mut vendor = Vendor::start(stack.plane(), Behaviour::QUIET).await?;
     vendor.announce(std::slice::from_ref(&pod), Notice::Both).await?;
@@ -349,7 +354,7 @@ async fn a_dry_run_may_only_look_and_needs_no_more() -> Result<()> {
         json!({ "images": ["private.example.com/shop/web:1"], "imagePullSecrets": [{ "name": "login" }] });
     caches.create("web", spec).await?;
     let spot = json!({ "strategy": "SpotAsPriceGo", "release": "Evict" });
-    let (workload, pod) = populate(&stack, Some(spot)).await?;
+    let (workload, pod) = populate(&stack, spot).await?;
     let mut vendor = Vendor::start(stack.plane(), Behaviour::QUIET).await?;
     vendor.announce(std::slice::from_ref(&pod), Notice::Both).await?;
     let budgets: Api<PodDisruptionBudget> = Api::namespaced(stack.client()?, WHERE);

@@ -132,6 +132,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [""]
   resources: [pods/eviction]
   verbs: [create]
+# Whether an eviction counts as a failure of a Job.
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get]
 # The condition that says where an eviction stands.
 - apiGroups: [""]
   resources: [pods/status]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -159,6 +160,16 @@ impl Workload {
             "spec": spec,
         });
         serde_json::from_value(object).context("a workload is not what Kubernetes takes")
+    }
+
+    /// A Job of one of them, which says nothing about disruptions.
+    pub fn job(&self) -> Result<Job> {
+        let mut template = self.template();
+        template["spec"]["restartPolicy"] = json!("Never");
+        let object = json!({
+            "metadata": { "namespace": self.namespace, "name": self.name }, "spec": { "template": template },
+        });
+        serde_json::from_value(object).context("a job is not what Kubernetes takes")
     }
 
     /// One of them without a controller, on a node of its own choice if given.

@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
+use eci_api::eci_profile::EciProfileStatus;
 use eci_e2e::eventually::eventually;
 use eci_e2e::stack::Stack;
 use eci_e2e::vendor::{Behaviour, Notice, PodRef};
-use eci_e2e::workload::{Release, Workload};
-use k8s_openapi::api::core::v1::Pod;
+use eci_e2e::workload::{Keep, Release, Workload, budget, protect};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::Api;
-use kube::api::PostParams;
+use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::json;
 use tokio::sync::OnceCell;
 
@@ -84,6 +87,43 @@ async fn what_reclaimed_pods_leave_behind_goes_after_its_time_if_something_repla
         status.counts.as_ref().is_some_and(|counts| counts.lost_pods == 3)
     })
     .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_profile_names_what_would_save_more_pods_before_it_happens() -> Result<()> {
+    const ZONE: &str = "topology.kubernetes.io/zone";
+    let stack = hasty().await;
+    let client = namespace(stack, "levers").await?;
+    let nodes: Api<Node> = Api::all(client.clone());
+    let zone = Patch::Merge(json!({ "metadata": { "labels": { (ZONE): "cn-hangzhou-k" } } }));
+    nodes.patch("virtual", &PatchParams::default(), &zone).await?;
+    make_profile(&client, "levers", "levers", json!({ "strategy": "SpotAsPriceGo" })).await?;
+    // Of a notice of 20 s, 15 are left for starts of 8 s: one pod at once, and one more.
+    let mut slow = Workload::new("levers", "levers", 3).starting_in(Duration::from_secs(8)).with_grace(1);
+    let part = [("part".to_owned(), "web".to_owned())];
+    slow.labels.extend(part.clone());
+    slow.deploy(&client, PATIENCE).await?;
+    // The disruption controller cannot say how many pods a Job should have.
+    let mut budget = budget(&slow, Keep::MaxUnavailable(IntOrString::Int(1)))?;
+    let selector = budget.spec.as_mut().and_then(|spec| spec.selector.as_mut());
+    selector.and_then(|selector| selector.match_labels.as_mut()).context("a selector")?.extend(part);
+    protect(&client, &budget, 3).await?;
+    let job = Workload { labels: [].into(), ..slow }.job()?;
+    Api::<Job>::namespaced(client.clone(), "levers").create(&PostParams::default(), &job).await?;
+    let wanted = [
+        "allows 1 at a time",
+        "an ImageCache of its 1 images (example.com/none) shortens starts",
+        "Job levers/levers: an eviction counts as a failure",
+        "spot instances of one zone",
+    ];
+    let says_all = |status: &EciProfileStatus| {
+        let said = condition(status, "EvictionReady");
+        said.is_some_and(|(_, _, message)| wanted.iter().all(|words| message.contains(words)))
+    };
+    let status = says(&client, "levers", "it names the levers", says_all).await?;
+    let (is, reason, _) = condition(&status, "EvictionReady").unwrap();
+    ensure!((is, reason) == ("False", "NotEvictable"), "{status:?}");
     Ok(())
 }
 

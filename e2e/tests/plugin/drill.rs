@@ -143,6 +143,9 @@ async fn a_drill_that_cannot_be_carried_out_says_why_and_touches_nothing() {
     assert!(missing.contains("no pod of a workload named wbe in namespace shop"), "{missing}");
     let nothing = kubectl.run(&["eci", "drill", "-n", "default"]).await.failed();
     assert!(nothing.contains("no spot pod on a virtual node"), "{nothing}");
+    let elsewhere = ["eci", "drill", "-n", NAMESPACE, "--virtual-node-labels=example.com/virtual=yes"];
+    let nothing = kubectl.run(&elsewhere).await.failed();
+    assert!(nothing.contains("no spot pod on a virtual node"), "{nothing}");
     let many = kubectl.run(&["eci", "drill", "-n", NAMESPACE, "web", "--yes", "--max-pods=3"]).await.failed();
     assert!(many.contains("too many pods for a real drill: 4, and --max-pods is 3"), "{many}");
     let both = kubectl.run(&["eci", "drill", "--yes", "--dry-run"]).await;

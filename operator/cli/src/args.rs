@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use eci_core::profile::nodes::key_and_value;
 use eci_core::spot::Price;
 use eci_core::spot::market::Name;
 use eci_core::spot::settings::price_limit;
@@ -141,6 +142,14 @@ pub struct DrillArgs {
     /// Seconds from the notice until an instance would be taken back.
     #[arg(long, default_value_t = 180, value_parser = clap::value_parser!(u16).range(5..=3600))]
     pub notice_seconds: u16,
+    /// Labels of which each marks a virtual node, as the operator's own flag has them.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "type=virtual-kubelet,k8s.aliyun.com/vnode=true",
+        value_parser = key_and_value
+    )]
+    pub virtual_node_labels: Vec<(String, String)>,
     /// Which cluster, and where in it.
     #[command(flatten)]
     pub kube: KubeArgs,

@@ -12,7 +12,8 @@ use kube::Client;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::desk::{Desk, Done, Job, LOOK_EVERY};
+use super::desk::{Desk, Done, Job, LOOK_EVERY, Probed};
+use super::job;
 use super::metrics::{COUNT_EVERY, EvictionMetrics, Verb};
 use super::permits;
 use super::request::Requests;
@@ -348,7 +349,8 @@ async fn carry_out(
         Job::Probe(key, pod) => {
             let answer = requests.would_evict(&pod).await;
             metrics.answered(Verb::DryRun, &answer);
-            Done::Probed(key, answer)
+            let fails_job = job::counts_disruptions(client, &key).await;
+            Done::Probed(key, Probed { answer, fails_job })
         }
         Job::Remove(pod) => {
             let answer = requests.delete(&pod, REMOVAL_GRACE).await;

@@ -3,153 +3,66 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use eci_core::eviction::notice::{About, CONDITION, RELEASE, STRATEGY, SpotEvent, VENDOR_RELEASE};
-use eci_core::eviction::{
-    Budget, BudgetRef, Deletion, Expired, Labels, Owner, Phase, Pod, PodRef, Promise, Selector,
-    SpotAnnotations, UnhealthyPolicy, workload_of,
-};
+use eci_core::eviction::notice::{About, SpotEvent};
+use eci_core::eviction::read::{self, Words, clip};
+use eci_core::eviction::{Budget, BudgetRef, Labels, Pod, PodRef};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Event as KubeEvent;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::intern::Shared;
-use super::lean::{LeanPod, LeanStatus};
-
-/// Annotation with the cost of deleting a pod rather than another one of its workload.
-const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
-/// Reason of a pod whose spot instance was taken back.
-const BID_FAILED: &str = "BidFailed";
-/// Grace period of a pod that gives none, in seconds.
-const DEFAULT_GRACE: i64 = 30;
-/// Longest text of the API server that is kept, in characters.
-const TEXT_LIMIT: usize = 256;
+use super::lean::LeanPod;
 
 /// Turns objects into facts, sharing what is equal.
 #[derive(Debug, Default)]
 pub(super) struct Converter {
     words: Shared<str>,
     labels: Shared<BTreeMap<String, String>>,
+    images: Shared<[Arc<str>]>,
 }
 
-impl Converter {
-    /// A pod, and the node that it is bound to. Whether that is a virtual one, and what profiles say, is for the caller.
-    pub(super) fn pod(&mut self, lean: LeanPod) -> Option<(Pod, Option<Arc<str>>)> {
-        let LeanPod { metadata, spec, status } = lean;
-        let spec = spec.unwrap_or_default();
-        let mut pod = Pod::new(self.reference(&metadata)?);
-        pod.version = version(&metadata);
-        pod.owner = self.owner(&metadata);
-        pod.deletion = metadata.deletion_timestamp.as_ref().map(|at| Deletion {
-            at: at.0,
-            grace: metadata.deletion_grace_period_seconds.unwrap_or_default(),
-        });
-        pod.grace = spec.termination_grace_period_seconds.unwrap_or(DEFAULT_GRACE);
-        pod.created = metadata.creation_timestamp.as_ref().map(|time| time.0);
-        let annotations = metadata.annotations.unwrap_or_default();
-        let mut annotation = |key: &str| annotations.get(key).map(|value| self.words.get(clip(value)));
-        pod.spot = SpotAnnotations {
-            strategy: annotation(STRATEGY),
-            release: annotation(RELEASE),
-            vendor_release: annotation(VENDOR_RELEASE),
-        };
-        pod.deletion_cost =
-            annotations.get(DELETION_COST).and_then(|cost| cost.parse().ok()).unwrap_or_default();
-        pod.labels = self.labels(metadata.labels.unwrap_or_default());
-        pod.workload = workload_of(pod.owner.as_ref(), &pod.labels).map(|workload| Owner {
-            kind: self.words.get(&*workload.kind),
-            name: self.words.get(&*workload.name),
-        });
-        self.fill_status(&mut pod, &status.unwrap_or_default());
-        let node = spec.node_name.filter(|node| !node.is_empty());
-        Some((pod, node.map(|node| self.words.get(node.as_str()))))
-    }
-
-    fn fill_status(&mut self, pod: &mut Pod, status: &LeanStatus) {
-        pod.phase = Phase::of(status.phase.as_deref().unwrap_or_default());
-        pod.bid_failed = status.reason.as_deref() == Some(BID_FAILED);
-        let ready = status.condition("Ready");
-        pod.ready = ready.is_some_and(|condition| condition.status == "True");
-        pod.ready_since = ready.and_then(|condition| time(condition.last_transition_time.as_ref()));
-        if !pod.ready {
-            pod.not_ready_because = status.not_ready_because().map(|reason| self.words.get(clip(reason)));
-        }
-        pod.expired = status.condition(CONDITION).map(|condition| Expired {
-            // The vendor's samples write it in either way.
-            status: condition.status.eq_ignore_ascii_case("true"),
-            since: time(condition.last_transition_time.as_ref()),
-        });
-    }
-
-    /// Which pod, by its metadata.
-    pub(super) fn reference(&mut self, metadata: &ObjectMeta) -> Option<PodRef> {
-        Some(PodRef {
-            namespace: self.words.get(metadata.namespace.as_deref()?),
-            name: metadata.name.as_deref()?.into(),
-            uid: metadata.uid.as_deref()?.into(),
-        })
-    }
-
-    /// Which budget, by its metadata.
-    pub(super) fn budget_reference(&mut self, metadata: &ObjectMeta) -> Option<BudgetRef> {
-        Some(BudgetRef {
-            namespace: self.words.get(metadata.namespace.as_deref()?),
-            name: self.words.get(metadata.name.as_deref()?),
-        })
-    }
-
-    fn owner(&mut self, metadata: &ObjectMeta) -> Option<Owner> {
-        let owners = metadata.owner_references.iter().flatten();
-        let owner = owners.into_iter().find(|owner| owner.controller == Some(true))?;
-        Some(Owner { kind: self.words.get(clip(&owner.kind)), name: self.words.get(clip(&owner.name)) })
+impl Words for Converter {
+    fn word(&mut self, text: &str) -> Arc<str> {
+        self.words.get(text)
     }
 
     fn labels(&mut self, labels: BTreeMap<String, String>) -> Labels {
         self.labels.take(labels)
     }
 
-    /// A budget.
-    pub(super) fn budget(&mut self, object: PodDisruptionBudget) -> Option<Budget> {
-        let mut budget = Budget::new(self.budget_reference(&object.metadata)?);
-        budget.uid = object.metadata.uid.as_deref().unwrap_or_default().into();
-        budget.version = version(&object.metadata);
-        budget.generation = object.metadata.generation.unwrap_or_default();
-        if let Some(spec) = object.spec {
-            budget.selector = Selector::of(spec.selector.as_ref());
-            budget.promise = match (spec.min_available, spec.max_unavailable) {
-                (Some(value), _) => Some(Promise::MinAvailable(self.amount(&value))),
-                (None, Some(value)) => Some(Promise::MaxUnavailable(self.amount(&value))),
-                (None, None) => None,
-            };
-            budget.unhealthy = match spec.unhealthy_pod_eviction_policy.as_deref() {
-                Some("AlwaysAllow") => UnhealthyPolicy::AlwaysAllow,
-                _ => UnhealthyPolicy::IfHealthyBudget,
-            };
+    fn images(&mut self, images: Vec<Arc<str>>) -> Arc<[Arc<str>]> {
+        self.images.get(images.as_slice())
+    }
+}
+
+impl Converter {
+    /// A pod, and the node that it is bound to. Whether that is a virtual one, and what profiles say, is for the caller.
+    pub(super) fn pod(&mut self, lean: LeanPod) -> Option<(Pod, Option<Arc<str>>)> {
+        let LeanPod { metadata, spec, status } = lean;
+        let (spec, status) = (spec.unwrap_or_default(), status.unwrap_or_default());
+        let mut pod = read::pod(metadata, spec.termination_grace_period_seconds, self)?;
+        let images = spec.init_containers.iter().chain(&spec.containers);
+        read::images(&mut pod, images.filter_map(|one| one.image.as_deref()), self);
+        read::status(&mut pod, status.phase.as_deref(), status.reason.as_deref(), |type_| {
+            let found = status.condition(type_)?;
+            Some(read::Condition { status: &found.status, since: found.last_transition_time.as_ref() })
+        });
+        if !pod.ready {
+            pod.not_ready_because = status.not_ready_because().map(|reason| self.words.get(clip(reason)));
         }
-        let Some(status) = object.status else {
-            // Its controller has not seen it.
-            budget.observed_generation = budget.generation - 1;
-            return Some(budget);
-        };
-        budget.observed_generation = status.observed_generation.unwrap_or_default();
-        budget.allowed = status.disruptions_allowed;
-        budget.healthy = status.current_healthy;
-        budget.desired = status.desired_healthy;
-        budget.expected = status.expected_pods;
-        let disrupted = status.disrupted_pods.unwrap_or_default();
-        budget.disrupted = Arc::new(disrupted.into_iter().map(|(name, since)| (name, since.0)).collect());
-        let conditions = status.conditions.unwrap_or_default();
-        let failed = conditions.iter().find(|c| c.type_ == "DisruptionAllowed" && c.reason == "SyncFailed");
-        budget.sync_failed = failed.map(|condition| clip(&condition.message).into());
-        Some(budget)
+        let node = spec.node_name.filter(|node| !node.is_empty());
+        Some((pod, node.map(|node| self.words.get(node.as_str()))))
     }
 
-    fn amount(&mut self, value: &IntOrString) -> Arc<str> {
-        match value {
-            IntOrString::Int(number) => self.words.get(number.to_string().as_str()),
-            IntOrString::String(text) => self.words.get(clip(text)),
-        }
+    /// Which budget, by its metadata.
+    pub(super) fn budget_reference(&mut self, metadata: &ObjectMeta) -> Option<BudgetRef> {
+        read::budget_reference(metadata, self)
+    }
+
+    /// A budget.
+    pub(super) fn budget(&mut self, object: PodDisruptionBudget) -> Option<Budget> {
+        read::budget(object, self)
     }
 
     /// An event of the vendor.
@@ -180,21 +93,14 @@ impl Converter {
     }
 }
 
-fn version(metadata: &ObjectMeta) -> u64 {
-    metadata.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or_default()
-}
-
 fn time(time: Option<&Time>) -> Option<Timestamp> {
     time.map(|time| time.0)
 }
 
-/// The beginning of a foreign text.
-fn clip(text: &str) -> &str {
-    text.char_indices().nth(TEXT_LIMIT).map_or(text, |(end, _)| &text[..end])
-}
-
 #[cfg(test)]
 mod tests {
+    use eci_core::eviction::Phase;
+    use eci_core::eviction::read::TEXT_LIMIT;
     use serde_json::{Value, json};
 
     use super::*;
@@ -220,7 +126,9 @@ mod tests {
                 ],
                 "managedFields": [{ "manager": "somebody" }],
             },
-            "spec": { "nodeName": "virtual-1", "terminationGracePeriodSeconds": 60, "containers": [{ "name": "a" }] },
+            "spec": { "nodeName": "virtual-1", "terminationGracePeriodSeconds": 60,
+                "initContainers": [{ "name": "i", "image": "init:1" }],
+                "containers": [{ "name": "a" }, { "name": "b", "image": "web:1" }] },
             "status": status,
         })
     }
@@ -244,10 +152,26 @@ mod tests {
         assert_eq!(pod.workload.as_ref().map(|of| (&*of.kind, &*of.name)), Some(("Deployment", "web")));
         assert_eq!(pod.spot.strategy.as_deref(), Some("SpotAsPriceGo"));
         assert_eq!((pod.spot.release.as_deref(), pod.spot.vendor_release.as_deref()), (Some("evict"), None));
+        assert_eq!(pod.images.iter().map(|image| &**image).collect::<Vec<_>>(), ["init:1", "web:1"]);
+        assert!(!pod.from_cache);
         let expired = pod.expired.unwrap();
         assert!(expired.status);
         assert_eq!(expired.since, Some("2026-11-23T11:00:00Z".parse().unwrap()));
         assert_eq!((pod.not_ready_because, pod.deletion), (None, None));
+    }
+
+    #[test]
+    fn images_are_kept_of_spot_pods_and_shared_and_a_matched_cache_is_seen() {
+        let mut converter = Converter::default();
+        let mut object = pod(&json!({}));
+        object["metadata"]["annotations"]["k8s.aliyun.com/eci-matched-image-cache"] = json!("imc-1");
+        let read = |converter: &mut Converter, object: &Value| {
+            converter.pod(serde_json::from_value(object.clone()).unwrap()).unwrap().0
+        };
+        let (one, two) = (read(&mut converter, &object), read(&mut converter, &object));
+        assert!(one.from_cache && Arc::ptr_eq(&one.images, &two.images));
+        object["metadata"]["annotations"] = json!({});
+        assert!(read(&mut converter, &object).images.is_empty());
     }
 
     #[test]

@@ -58,11 +58,20 @@ pub(super) enum Job {
 #[derive(Debug)]
 pub(super) enum Done {
     /// What a dry run was answered.
-    Probed(WorkloadKey, Answer),
+    Probed(WorkloadKey, Probed),
     /// What the operator may do; `None` when that was not answered.
     Asked(Option<Permits>),
     /// What the removal of a pod was answered.
     Removed(PodRef, Answer),
+}
+
+/// What was learnt of a workload by asking.
+#[derive(Clone, Debug)]
+pub(super) struct Probed {
+    /// What a dry run of an eviction was answered.
+    pub(super) answer: Answer,
+    /// Whether it is a Job of which an eviction counts as a failure; false when that could not be asked.
+    pub(super) fails_job: bool,
 }
 
 /// The desk.
@@ -73,7 +82,7 @@ pub(super) struct Desk {
     verdicts: BTreeMap<Arc<str>, Verdict>,
     survey_due: Option<Mono>,
     surveyed: Option<Mono>,
-    probes: BTreeMap<WorkloadKey, (Answer, Mono)>,
+    probes: BTreeMap<WorkloadKey, (Probed, Mono)>,
     probing: bool,
     permits: Option<Permits>,
     ask_due: Option<Mono>,
@@ -180,7 +189,9 @@ impl Desk {
             let mut subject = workload.subject.clone();
             let starts = key.workload.as_ref().and_then(|workload| engine.starts(&key.namespace, workload));
             subject.start = starts.and_then(eci_core::eviction::forecast::Starts::p90);
-            subject.dry_run = self.probes.get(key).map(|(answer, _)| answer.clone());
+            let probed = self.probes.get(key).map(|(probed, _)| probed);
+            subject.dry_run = probed.map(|probed| probed.answer.clone());
+            subject.disruption_fails_job = probed.is_some_and(|probed| probed.fails_job);
             reports.entry(Arc::clone(&key.profile)).or_default().push(lint::check(&subject, &self.policy));
         }
         self.verdicts =
@@ -308,12 +319,12 @@ impl Desk {
     /// Takes in how a job went.
     pub(super) fn done(&mut self, done: Done, now: Mono) {
         match done {
-            Done::Probed(key, answer) => {
+            Done::Probed(key, probed) => {
                 self.probing = false;
-                if let Answer::NotPermitted(_) = &answer {
+                if let Answer::NotPermitted(_) = &probed.answer {
                     self.not_permitted(now);
                 }
-                self.probes.insert(key, (answer, now));
+                self.probes.insert(key, (probed, now));
                 self.changed(now);
             }
             Done::Asked(permits) => {

@@ -30,6 +30,19 @@ pub(super) struct LeanSpec {
     pub(super) node_name: Option<String>,
     /// Its grace period in seconds.
     pub(super) termination_grace_period_seconds: Option<i64>,
+    /// Containers.
+    #[serde(default)]
+    pub(super) containers: Vec<LeanImage>,
+    /// Containers that run before.
+    #[serde(default)]
+    pub(super) init_containers: Vec<LeanImage>,
+}
+
+/// What a container is made of.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(super) struct LeanImage {
+    /// The name of its image.
+    pub(super) image: Option<String>,
 }
 
 /// Its status.

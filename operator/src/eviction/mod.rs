@@ -14,6 +14,7 @@ mod conduct;
 mod convert;
 mod desk;
 mod intern;
+mod job;
 mod lean;
 mod metrics;
 mod permits;

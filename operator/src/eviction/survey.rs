@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use eci_core::eviction::levers::Crowd;
 use eci_core::eviction::lint::Subject;
 use eci_core::eviction::{Labels, Owner, Pod, PodRef};
 
@@ -30,6 +31,7 @@ pub(super) struct Workload {
     /// A pod of it whose eviction can be tried; `None` when none runs.
     pub(super) probe: Option<PodRef>,
     labels: Labels,
+    crowd: Crowd,
 }
 
 /// What the spot pods of the profiles are like.
@@ -42,7 +44,7 @@ pub(super) struct Survey {
 /// Looks at all pods.
 pub(super) fn survey(view: &View) -> Survey {
     let mut survey = Survey::default();
-    for (pod, selected) in view.pods() {
+    for (pod, selected, zone) in view.placed() {
         if pod.phase.is_terminal() {
             continue;
         }
@@ -62,10 +64,12 @@ pub(super) fn survey(view: &View) -> Survey {
             subject: Subject { grace: 0, ..Subject::new(&pod.id.namespace, pod.workload.clone()) },
             probe: None,
             labels: Arc::clone(&pod.labels),
+            crowd: Crowd::default(),
         });
         if is_spot(pod) {
             workload.subject.spot_pods += 1;
             workload.subject.grace = workload.subject.grace.max(pod.grace);
+            workload.crowd.add(pod, zone);
             if workload.probe.is_none() && pod.ready && pod.on_virtual_node {
                 workload.probe = Some(pod.id.clone());
             }
@@ -75,7 +79,9 @@ pub(super) fn survey(view: &View) -> Survey {
     }
     survey.workloads.retain(|_, workload| workload.subject.spot_pods > 0);
     for (key, workload) in &mut survey.workloads {
-        workload.subject.budgets = view.budgets_of(&key.namespace, &workload.labels);
+        let Workload { subject, labels, crowd, .. } = workload;
+        subject.budgets = view.budgets_of(&key.namespace, labels);
+        (subject.zones, subject.pull, subject.uncached) = (crowd.zones(), crowd.pull(), crowd.uncached());
     }
     survey
 }

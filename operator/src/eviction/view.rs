@@ -18,6 +18,9 @@ use super::watch::{Change, Sight, Watched};
 /// the same and lasts.
 const EVENT_LIMIT: usize = 4_096;
 
+/// The label of nodes with their zone (Kubernetes).
+const ZONE: &str = "topology.kubernetes.io/zone";
+
 /// Namespace and name.
 type Key = (Arc<str>, Arc<str>);
 
@@ -68,7 +71,8 @@ pub(super) struct View {
     budgets: BTreeMap<BudgetRef, KnownBudget>,
     events: VecDeque<SpotEvent>,
     virtual_labels: Vec<(String, String)>,
-    virtual_nodes: BTreeMap<Arc<str>, u64>,
+    /// In which list each was last seen, and its zone.
+    virtual_nodes: BTreeMap<Arc<str>, (u64, Option<Arc<str>>)>,
     namespaces: BTreeMap<Arc<str>, (Labels, u64)>,
     profiles: BTreeMap<Arc<str>, (EciProfile, u64)>,
     ordered: Profiles,
@@ -246,8 +250,9 @@ impl View {
                 let is_virtual =
                     self.virtual_labels.iter().any(|(key, value)| labels.get(key) == Some(value));
                 let name: Arc<str> = node.name_any().into();
+                let zone = labels.get(ZONE).map(|zone| Arc::from(zone.as_str()));
                 self.stale |= if is_virtual {
-                    self.virtual_nodes.insert(name, list).is_none()
+                    self.virtual_nodes.insert(name, (list, zone)).is_none()
                 } else {
                     self.virtual_nodes.remove(&name).is_some()
                 };
@@ -258,7 +263,7 @@ impl View {
                 let unseen: Vec<Arc<str>> = self
                     .virtual_nodes
                     .iter()
-                    .filter(|(_, seen)| **seen < list)
+                    .filter(|(_, (seen, _))| *seen < list)
                     .map(|(name, _)| Arc::clone(name))
                     .collect();
                 for name in unseen {
@@ -423,6 +428,14 @@ impl View {
     /// All pods, by namespace and name, with what profiles say of them.
     pub(super) fn pods(&self) -> impl Iterator<Item = (&Pod, &Selected)> {
         self.pods.values().map(|known| (&known.pod, &*known.selected))
+    }
+
+    /// The same, with the zone of the virtual node that a pod is bound to, where that is known.
+    pub(super) fn placed(&self) -> impl Iterator<Item = (&Pod, &Selected, Option<&Arc<str>>)> {
+        self.pods.values().map(|known| {
+            let node = known.node.as_ref().and_then(|node| self.virtual_nodes.get(node));
+            (&known.pod, &*known.selected, node.and_then(|(_, zone)| zone.as_ref()))
+        })
     }
 
     /// The budgets of a namespace that select pods with these labels.

@@ -20,9 +20,6 @@ use crate::args::DrillArgs;
 use crate::error::Error;
 use crate::kubernetes::{Kubernetes, list};
 
-/// Labels of virtual nodes: of ACK, and of self-managed clusters.
-const VIRTUAL_NODES: [&str; 2] = ["type=virtual-kubelet", "k8s.aliyun.com/vnode=true"];
-
 /// The cluster, as far as the drill looks.
 pub(super) struct Cluster {
     kubernetes: Kubernetes,
@@ -34,8 +31,8 @@ impl Cluster {
     pub(super) async fn connect(args: &DrillArgs) -> Result<Self, Error> {
         let kubernetes = Kubernetes::connect(&args.kube).await?;
         let mut virtual_nodes = BTreeSet::new();
-        for label in VIRTUAL_NODES {
-            let params = ListParams::default().labels(label);
+        for (key, value) in &args.virtual_node_labels {
+            let params = ListParams::default().labels(&format!("{key}={value}"));
             let nodes = Api::<Node>::all(kubernetes.client.clone()).list_metadata(&params).await?;
             virtual_nodes.extend(nodes.items.into_iter().filter_map(|node| node.metadata.name));
         }

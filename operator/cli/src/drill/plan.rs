@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use eci_core::eviction::notice::{self, NotEligible, Policy};
-use eci_core::eviction::{Budget, Owner, Pod, forecast, lint};
-
-use super::facts;
+use eci_core::eviction::{Budget, Owner, Pod, forecast, levers, lint};
 
 /// A workload that was chosen by name: `web`, `deployment/web`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +56,8 @@ pub(super) struct Group {
     pub(super) missettings: BTreeMap<String, usize>,
     pub(super) budgets: Vec<Budget>,
     pub(super) start: Option<std::time::Duration>,
+    /// What the eligible pods say about what would help. In which zones they are is not looked at.
+    pub(super) crowd: levers::Crowd,
 }
 
 impl Group {
@@ -69,6 +69,8 @@ impl Group {
             grace: self.eligible.iter().map(|pod| pod.grace).max().unwrap_or_default(),
             budgets: self.budgets.clone(),
             start: self.start,
+            pull: self.crowd.pull(),
+            uncached: self.crowd.uncached(),
             ..lint::Subject::new(&self.namespace, self.workload.clone())
         }
     }
@@ -106,7 +108,7 @@ fn group(
     budgets: &[Budget],
     policy: &Policy,
 ) -> Group {
-    let start = forecast::p90(pods.iter().filter_map(facts::start).collect());
+    let start = forecast::p90(pods.iter().filter_map(levers::start).collect());
     let selecting = |budget: &&Budget| {
         budget.id.namespace == namespace && pods.iter().any(|pod| budget.selector.matches(&pod.labels))
     };
@@ -124,7 +126,11 @@ fn group(
         }
     }
     eligible.sort_by(|a, b| a.id.cmp(&b.id));
-    Group { namespace, workload, eligible, spared, others, missettings, budgets, start }
+    let mut crowd = levers::Crowd::default();
+    for pod in &eligible {
+        crowd.add(pod, None);
+    }
+    Group { namespace, workload, eligible, spared, others, missettings, budgets, start, crowd }
 }
 
 /// Names that were chosen and that no workload with pods has.

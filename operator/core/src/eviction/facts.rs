@@ -200,6 +200,11 @@ pub struct Pod {
     pub created: Option<Timestamp>,
     /// Annotations about spot instances.
     pub spot: SpotAnnotations,
+    /// The images of its containers, if it has a spot strategy; else empty. No part in decisions.
+    pub images: Arc<[Arc<str>]>,
+    /// Whether it started from an image cache, by the vendor's annotation ([`crate::matches::MATCHED`]). No part in
+    /// decisions.
+    pub from_cache: bool,
     /// The vendor's condition, if it is there.
     pub expired: Option<Expired>,
     /// What the profile of the pod says about its deadline.
@@ -228,6 +233,8 @@ impl Pod {
             deletion_cost: 0,
             created: None,
             spot: SpotAnnotations::default(),
+            images: Arc::default(),
+            from_cache: false,
             expired: None,
             on_deadline: OnDeadline::Wait,
             profile: None,

@@ -79,8 +79,8 @@ pub fn start(pod: &Pod) -> Option<Duration> {
 pub fn counts_disruptions(policy: Option<&PodFailurePolicy>) -> bool {
     let disrupted = policy.iter().flat_map(|policy| &policy.rules).find(|rule| {
         rule.on_pod_conditions.iter().flatten().any(|pattern| {
-            let status = pattern.status.as_deref().unwrap_or("True");
-            pattern.type_ == DISRUPTED && status == "True"
+            // The API server takes an absent status as True.
+            pattern.type_ == DISRUPTED && matches!(pattern.status.as_str(), "True" | "")
         })
     });
     disrupted.is_none_or(|rule| rule.action != "Ignore")

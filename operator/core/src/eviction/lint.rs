@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eci_api::condition::ProfileReason;
+use eci_api::reasons;
 
 use super::answer::Answer;
 use super::forecast;
 use super::grace::MARGIN;
 use super::notice::Policy;
-use super::why::{NAMED_PODS, bounded, foreign, reasons};
+use super::why::{NAMED_PODS, bounded, foreign};
 use super::{Budget, Owner};
 
 /// Most findings that the message of a verdict names.
@@ -43,7 +44,7 @@ pub struct Subject {
     pub start: Option<Duration>,
     /// How much of a start is the pull of its images, when that is known.
     pub pull: Option<Duration>,
-    /// Its images that no ImageCache has.
+    /// The images of pods that started from no image cache.
     pub uncached: Vec<Arc<str>>,
     /// What a dry run of an eviction of one of its pods was answered, if there was one.
     pub dry_run: Option<Answer>,
@@ -314,7 +315,10 @@ fn job(subject: &Subject, _: &Policy) -> Option<(Severity, String)> {
 
 fn one_zone(subject: &Subject, _: &Policy) -> Option<(Severity, String)> {
     (subject.spot_pods > 1 && subject.other_pods == 0 && subject.zones == Some(1)).then(|| {
-        let message = format!("all {} replicas are on spot instances of one zone", subject.spot_pods);
+        let message = format!(
+            "all {} replicas are on spot instances of one zone: give the profile vSwitches of more zones, or keep some on regular instances",
+            subject.spot_pods
+        );
         (Severity::Warning, message)
     })
 }
@@ -334,18 +338,20 @@ fn too_short(subject: &Subject, policy: &Policy) -> Option<(Severity, String)> {
         let _ = write!(message, " and a replacement takes {} s", start.as_secs_f32().ceil());
     }
     let _ = write!(message, ", so {saved} of {} pods would be saved", subject.spot_pods);
+    let images: Vec<String> = subject.uncached.iter().take(NAMED_PODS).map(|image| foreign(image)).collect();
+    let (n, list) = (subject.uncached.len(), images.join(", "));
     match with_cache(subject, policy) {
         Some(then) => {
-            let images: Vec<String> =
-                subject.uncached.iter().take(NAMED_PODS).map(|image| foreign(image)).collect();
-            let (n, list) = (subject.uncached.len(), images.join(", "));
             let _ = write!(
                 message,
                 "; an ImageCache of its {n} uncached images ({list}): {saved} -> {then} pods saved"
             );
         }
-        None if !subject.uncached.is_empty() => {
-            let _ = write!(message, "; {} of its images are in no ImageCache", subject.uncached.len());
+        None if n > 0 && subject.pull.is_none() => {
+            let _ = write!(
+                message,
+                "; its pods started from no image cache: an ImageCache of its {n} images ({list}) shortens starts; else raise maxUnavailable or run more replicas"
+            );
         }
         None => message.push_str("; raise maxUnavailable or run more replicas"),
     }

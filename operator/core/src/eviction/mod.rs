@@ -9,7 +9,7 @@
 //!          └── answers, ticks ◀──┘ wake
 //! ```
 //!
-//! - **Facts** ([`Pod`], [`Budget`]): the few fields that count.
+//! - **Facts** ([`Pod`], [`Budget`]): the few fields that count; [`read`] takes them from objects of Kubernetes.
 //! - **[`notice`]**: which pods are about to go, and until when there is time.
 //! - **[`answer`]**: what the API server's replies mean. One status code has several meanings.
 //! - **[`Engine`]**: one broker per budget counts evictions locally, so that no request is sent that must fail, and is
@@ -17,7 +17,7 @@
 //! - **[`grace`]**, **[`why`]**, **[`outcome`]**, **[`forecast`]**: what is left of a grace period, what to say, how it
 //!   ended, and how it will end.
 //! - **[`remark`]**: one by one or together, so that a storm is told in few words.
-//! - **[`lint`]**: could the pods of a workload be evicted in time, before it happens.
+//! - **[`lint`]**: could the pods of a workload be evicted in time, before it happens; **[`levers`]**: what would help.
 //!
 //! What the shell has to keep:
 //!
@@ -36,10 +36,12 @@ mod event;
 mod facts;
 pub mod forecast;
 pub mod grace;
+pub mod levers;
 pub mod lint;
 pub mod notice;
 pub mod outcome;
 mod pace;
+pub mod read;
 pub mod remains;
 pub mod remark;
 mod selector;

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use eci_api::condition::MESSAGE_LIMIT;
+use eci_api::reasons;
 use jiff::Timestamp;
 
 use super::Budget;
@@ -30,38 +31,6 @@ pub(super) fn bounded(message: String) -> String {
         message.chars().take(MESSAGE_LIMIT).collect()
     }
 }
-
-/// Declares reasons with their words and their documentation.
-macro_rules! reasons {
-    ($(#[$meta:meta])* $name:ident { $($(#[doc = $doc:literal])+ $variant:ident,)+ }) => {
-        $(#[$meta])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum $name { $($(#[doc = $doc])+ $variant,)+ }
-
-        impl $name {
-            /// Every reason, in the order of the documentation.
-            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
-
-            /// The word in events, conditions and metrics: CamelCase, stable.
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => stringify!($variant),)+ }
-            }
-
-            /// What it means and what to do, for the reference.
-            pub const fn doc(self) -> &'static str {
-                match self { $(Self::$variant => concat!($($doc,)+),)+ }
-            }
-        }
-
-        impl std::fmt::Display for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-    };
-}
-
-pub(super) use reasons;
 
 reasons! {
     /// Where a pod with a notice stands.

@@ -23,7 +23,9 @@ fn pod(seconds: i64, from_cache: bool, images: &[&str]) -> Pod {
 
 fn crowd(pods: &[Pod]) -> Crowd {
     let mut crowd = Crowd::default();
-    pods.iter().for_each(|pod| crowd.add(pod, None));
+    for pod in pods {
+        crowd.add(pod, None);
+    }
     crowd
 }
 
@@ -70,7 +72,9 @@ fn zones_are_known_when_the_node_of_every_pod_says_one() {
         (vec![zone("k"), None], None),
     ] {
         let mut crowd = Crowd::default();
-        zones.iter().for_each(|zone| crowd.add(&pod(1, true, &[]), zone.as_ref()));
+        for zone in &zones {
+            crowd.add(&pod(1, true, &[]), zone.as_ref());
+        }
         assert_eq!(crowd.zones(), expected, "{zones:?}");
     }
 }

@@ -89,6 +89,23 @@ fn too_many_pods_for_the_notice_are_counted_and_the_image_cache_is_offered() {
 }
 
 #[test]
+fn without_times_to_compare_the_image_cache_is_named_and_no_number_promised() {
+    let mut subject = web(40);
+    subject.budgets = vec![budget(1, 40, 40)];
+    subject.uncached = vec!["registry/a:1".into(), "registry/b:1".into()];
+    let report = check(&subject, &Policy::default());
+    let message = &report.findings[0].message;
+    assert!(message.contains("an ImageCache of its 2 images (registry/a:1, registry/b:1)"), "{message}");
+    assert!(!message.contains("->"), "{message}");
+    assert_eq!(report.saved_with_cache, None);
+    // A cache that would shorten starts and save nobody more is no lever.
+    subject.pull = Some(Duration::from_millis(1));
+    let message = check(&subject, &Policy::default()).findings[0].message.clone();
+    assert!(!message.contains("ImageCache"), "{message}");
+    assert!(message.contains("raise maxUnavailable"), "{message}");
+}
+
+#[test]
 fn the_verdict_is_that_of_the_worst_finding() {
     let policy = Policy::default();
     let good = check(&web(4), &policy);

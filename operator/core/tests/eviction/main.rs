@@ -6,6 +6,7 @@
 mod answers;
 mod classify;
 mod deadline;
+mod levers;
 mod lint;
 mod notices;
 mod remarks;
