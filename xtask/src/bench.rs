@@ -100,12 +100,8 @@ pub(crate) fn run(bench: &Bench) -> anyhow::Result<ExitCode> {
             }
             e2e("bench", true, 2)
         }
-        Bench::Eviction(args) => {
-            if args.release {
-                crate::run(&["cargo", "build", "--release", "--package", "eci-operator"])?;
-            }
-            e2e("bench", true, 2)
-        }
+        Bench::Eviction(args) if args.release => crate::e2e_released("bench", 2),
+        Bench::Eviction(_) => e2e("bench", true, 2),
     }
 }
 

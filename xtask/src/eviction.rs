@@ -34,11 +34,15 @@ pub(crate) struct EvictionArgs {
     #[arg(long, default_value_t = 180, value_parser = clap::value_parser!(u32).range(10..=3_600))]
     pub(crate) limit: u32,
 
-    /// With a release build of the operator, built first
+    /// With release builds of the operator and of the benchmark itself, built first
     #[arg(long)]
     pub(crate) release: bool,
 
     /// Fail when a target is missed, which an idle machine may be needed for
     #[arg(long)]
     pub(crate) strict: bool,
+
+    /// Keep the rows of earlier runs in target/bench/eviction.json that are not measured anew
+    #[arg(long)]
+    pub(crate) add: bool,
 }

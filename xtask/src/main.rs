@@ -101,9 +101,29 @@ fn e2e(binary: &str, with_operator: bool, args: usize) -> anyhow::Result<ExitCod
     if with_operator {
         run(&["cargo", "build", "--package", "eci-e2e", "--bins"])?;
     }
+    become_e2e(&["--package", "eci-e2e", "--bin", binary], args)
+}
+
+/// The same with everything built as for a release, for a measurement that its own observer must not disturb.
+fn e2e_released(binary: &str, args: usize) -> anyhow::Result<ExitCode> {
+    run(&["cargo", "build", "--release", "--package", "eci-operator"])?;
+    run(&[
+        "cargo",
+        "build",
+        "--release",
+        "--package",
+        "eci-e2e",
+        "--bin",
+        binary,
+        "--bin",
+        "sim-under-test",
+    ])?;
+    become_e2e(&["--release", "--package", "eci-e2e", "--bin", binary], args)
+}
+
+fn become_e2e(which: &[&str], args: usize) -> anyhow::Result<ExitCode> {
     let mut command = cargo();
-    command.args(["run", "--quiet", "--package", "eci-e2e", "--bin", binary, "--"]);
-    command.args(env::args_os().skip(args));
+    command.args(["run", "--quiet"]).args(which).arg("--").args(env::args_os().skip(args));
     Err(anyhow::Error::new(command.exec()).context("cannot run cargo"))
 }
 

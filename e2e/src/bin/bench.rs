@@ -78,6 +78,7 @@ impl From<eviction::EvictionArgs> for bench::eviction::Options {
             limit: args.limit,
             release: args.release,
             strict: args.strict,
+            add: args.add,
         }
     }
 }

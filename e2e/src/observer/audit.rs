@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
+use kube::api::ObjectMeta;
 use serde::Deserialize;
 
+use super::ledger::BudgetRef;
 use super::verdict::percentile;
 
 /// One answered request.
@@ -33,6 +35,17 @@ pub struct Request {
     pub took: Duration,
 }
 
+/// A write of the status of a budget by its controller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BudgetWrite {
+    /// Namespace and name.
+    pub budget: BudgetRef,
+    /// The resourceVersion that came of it.
+    pub version: String,
+    /// When the API server had answered it.
+    pub at: Timestamp,
+}
+
 /// Where a log ends now, bytes.
 pub fn mark(log: &Path) -> Result<u64> {
     Ok(fs::metadata(log).context("there is no audit log")?.len())
@@ -40,11 +53,20 @@ pub fn mark(log: &Path) -> Result<u64> {
 
 /// The requests of one user that were answered since a mark.
 pub fn requests_since(log: &Path, mark: u64, user: &str) -> Result<Vec<Request>> {
+    Ok(requests_in(&text_since(log, mark)?, user))
+}
+
+/// The writes since a mark by which the disruption controller said how budgets stand.
+pub fn budget_writes_since(log: &Path, mark: u64) -> Result<Vec<BudgetWrite>> {
+    Ok(budget_writes_in(&text_since(log, mark)?))
+}
+
+fn text_since(log: &Path, mark: u64) -> Result<String> {
     let mut file = File::open(log).context("cannot open the audit log")?;
     file.seek(SeekFrom::Start(mark))?;
     let mut text = Vec::new();
     file.read_to_end(&mut text)?;
-    Ok(requests_in(&String::from_utf8_lossy(&text), user))
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 #[derive(Deserialize)]
@@ -58,6 +80,21 @@ struct Entry {
     request_received_timestamp: Timestamp,
     stage_timestamp: Timestamp,
     stage: String,
+}
+
+/// An entry whose answer was written down wholly.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct BudgetEntry {
+    verb: String,
+    object_ref: Object,
+    response_object: Answered,
+    stage_timestamp: Timestamp,
+}
+
+#[derive(Deserialize)]
+struct Answered {
+    metadata: ObjectMeta,
 }
 
 #[derive(Deserialize)]
@@ -106,6 +143,24 @@ fn requests_in(text: &str, user: &str) -> Vec<Request> {
     answered.map(request).collect()
 }
 
+fn budget_writes_in(text: &str) -> Vec<BudgetWrite> {
+    // Most lines are of something else.
+    let about = text.lines().filter(|line| line.contains("poddisruptionbudgets"));
+    let entries = about.filter_map(|line| serde_json::from_str::<BudgetEntry>(line).ok());
+    let of_status = entries.filter(|entry| {
+        let object = &entry.object_ref;
+        entry.verb == "update"
+            && (object.resource.as_str(), object.subresource.as_str()) == ("poddisruptionbudgets", "status")
+    });
+    let write = |entry: BudgetEntry| {
+        // A refusal is a Status, which has no version.
+        let version = entry.response_object.metadata.resource_version?;
+        let budget = (entry.object_ref.namespace, entry.object_ref.name);
+        Some(BudgetWrite { budget, version, at: entry.stage_timestamp })
+    };
+    of_status.filter_map(write).collect()
+}
+
 /// Requests in numbers.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
@@ -150,6 +205,26 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_the_writes_of_budgets_those_that_were_done_are_read_with_their_version() {
+        let line = |resource: &str, answer: &str| {
+            format!(
+                r#"{{"stage":"ResponseComplete","verb":"update","user":{{"username":"d"}},
+                "objectRef":{{"resource":"{resource}","subresource":"status","namespace":"a","name":"web"}},
+                "responseObject":{answer},"stageTimestamp":"2026-01-01T00:00:00.250000Z"}}"#
+            )
+            .replace('\n', " ")
+        };
+        let log = [
+            line("poddisruptionbudgets", r#"{"metadata":{"name":"web","resourceVersion":"17"}}"#),
+            line("poddisruptionbudgets", r#"{"kind":"Status","metadata":{},"code":409}"#),
+            line("pods", r#"{"metadata":{"name":"poddisruptionbudgets","resourceVersion":"18"}}"#),
+        ];
+        let at = "2026-01-01T00:00:00.25Z".parse().unwrap();
+        let written = BudgetWrite { budget: ("a".into(), "web".into()), version: "17".into(), at };
+        assert_eq!(budget_writes_in(&log.join("\n")), [written]);
+    }
 
     fn line(user: &str, verb: &str, object: &str, code: u16, stage: &str, ms: u32) -> String {
         format!(

@@ -31,8 +31,9 @@ pub struct Seen {
     pub released_at: Option<Duration>,
     /// When it was gone.
     pub gone_at: Option<Duration>,
+    /// What it is labelled with.
+    pub labels: BTreeMap<String, String>,
     healthy: bool,
-    labels: BTreeMap<String, String>,
 }
 
 /// A healthy pod that was terminated although its budget had none to spare.
@@ -59,11 +60,17 @@ pub struct Floor {
     pub healthy: i32,
     /// The least of them since [`Ledger::begin`].
     pub least: i32,
-    /// Times from when the budget opened until a pod of it was seen terminating.
-    pub reactions: Vec<Duration>,
+    /// The resourceVersions by which the budget opened since [`Ledger::begin`]: it allowed nothing, and then something.
+    pub openings: Vec<String>,
     selector: Selector,
     allowed: i32,
-    opened_at: Option<Duration>,
+}
+
+impl Floor {
+    /// Whether it is about pods with such labels.
+    pub fn selects(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.selector.matches(labels)
+    }
 }
 
 /// Everything that was seen.
@@ -82,7 +89,7 @@ impl Ledger {
         self.breaches.clear();
         for floor in self.budgets.values_mut() {
             floor.least = floor.healthy;
-            floor.reactions.clear();
+            floor.openings.clear();
         }
     }
 
@@ -188,7 +195,7 @@ impl Ledger {
     }
 
     /// A budget is there, or has changed. One with a selector that cannot be read selects nothing.
-    pub fn budget(&mut self, at: Duration, budget: &PodDisruptionBudget) {
+    pub fn budget(&mut self, budget: &PodDisruptionBudget) {
         let namespace = budget.namespace().unwrap_or_default();
         let selector = budget.spec.as_ref().and_then(|spec| spec.selector.clone());
         let Some(Ok(selector)) = selector.map(Selector::try_from) else { return };
@@ -202,15 +209,15 @@ impl Ledger {
                 desired: 0,
                 healthy,
                 least: healthy,
-                reactions: Vec::new(),
+                openings: Vec::new(),
                 selector,
-                allowed: 0,
-                opened_at: None,
+                // What it allows when it is first seen, nobody knows since when.
+                allowed: status.disruptions_allowed,
             }
         });
         floor.desired = status.desired_healthy;
         if floor.allowed <= 0 && status.disruptions_allowed > 0 {
-            floor.opened_at = Some(at);
+            floor.openings.push(budget.resource_version().unwrap_or_default());
         }
         floor.allowed = status.disruptions_allowed;
     }
@@ -235,9 +242,6 @@ impl Ledger {
         for (key, floor) in &mut self.budgets {
             if key.0 != seen.pod.namespace || !floor.selector.matches(&seen.labels) {
                 continue;
-            }
-            if let Some(opened) = floor.opened_at.take() {
-                floor.reactions.push(at.saturating_sub(opened));
             }
             if healthy && floor.healthy < floor.desired {
                 self.breaches.push(Breach {

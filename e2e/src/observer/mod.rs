@@ -163,10 +163,9 @@ async fn watch_pods(api: Api<Pod>, shared: Arc<Shared>) {
 async fn watch_budgets(api: Api<PodDisruptionBudget>, shared: Arc<Shared>) {
     let mut events = std::pin::pin!(watch(api));
     while let Some(event) = events.next().await {
-        let at = shared.clock.elapsed();
         match event {
             Ok(watcher::Event::InitApply(budget) | watcher::Event::Apply(budget)) => {
-                shared.ledger().budget(at, &budget);
+                shared.ledger().budget(&budget);
             }
             Ok(watcher::Event::Delete(budget)) => shared.ledger().budget_gone(&budget),
             Ok(watcher::Event::InitDone) => shared.listed(1),

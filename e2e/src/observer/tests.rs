@@ -58,7 +58,7 @@ fn three() -> (Ledger, Vec<PodRef>) {
         ledger.pod(at(1), &pod(name, json!({ "status": { "phase": "Pending" } })));
         ledger.pod(at(2), &pod(name, json!({})));
     }
-    ledger.budget(at(3), &budget(2, 1));
+    ledger.budget(&budget(2, 1));
     ledger.begin(at(10));
     (ledger, names.map(|name| PodRef::of(&pod(name, json!({})))).into())
 }
@@ -156,14 +156,17 @@ fn a_pod_that_was_not_announced_and_goes_is_a_wrong_one() {
 }
 
 #[test]
-fn a_reaction_is_from_the_opening_of_a_budget_to_the_next_termination() {
-    let (mut ledger, doomed) = three();
-    ledger.budget(at(11), &budget(2, 0));
-    ledger.budget(at(12), &budget(2, 1));
-    ledger.budget(at(13), &budget(2, 2));
-    ledger.pod(at(15), &terminating("p1"));
-    ledger.pod(at(16), &terminating("p2"));
-    assert_eq!(Verdict::of(&ledger, &doomed).reactions, [at(3)]);
+fn a_budget_opens_when_it_allows_something_after_it_allowed_nothing() {
+    let (mut ledger, _) = three();
+    for (version, allowed) in [("20", 0), ("21", 1), ("22", 2), ("23", 0), ("24", 2)] {
+        let mut budget = budget(2, allowed);
+        budget.metadata.resource_version = Some(version.to_owned());
+        ledger.budget(&budget);
+    }
+    let openings = |ledger: &Ledger| ledger.budgets().next().unwrap().1.openings.clone();
+    assert_eq!(openings(&ledger), ["21", "24"], "and not the version in which it was first seen");
+    ledger.begin(at(20));
+    assert_eq!(openings(&ledger), Vec::<String>::new());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::ledger::{Breach, Ledger};
 use crate::vendor::PodRef;
@@ -21,14 +21,12 @@ pub struct Verdict {
     pub wrong: Vec<PodRef>,
     /// Healthy pods that were terminated below a floor.
     pub breaches: Vec<Breach>,
-    /// From a budget's opening to the next pod seen terminating, in order.
-    pub reactions: Vec<Duration>,
     /// The least that any budget had left above its floor; negative when something broke it, a release included.
     pub slack: Option<i32>,
 }
 
 /// The parts of a verdict that are figures.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Figures {
     /// Doomed pods.
@@ -45,8 +43,6 @@ pub struct Figures {
     pub below_floor: usize,
     /// When the last eviction was seen, seconds.
     pub last_seconds: Option<f64>,
-    /// From a budget's opening to an eviction, 99th percentile, milliseconds.
-    pub reaction_p99_ms: Option<f64>,
 }
 
 impl Verdict {
@@ -72,10 +68,8 @@ impl Verdict {
             seen.terminating_at.is_some_and(|at| at >= begun) && !uids.contains(seen.pod.uid.as_str())
         });
         verdict.wrong = wrong.map(|seen| seen.pod.clone()).collect();
-        verdict.reactions = ledger.budgets().flat_map(|(_, floor)| floor.reactions.clone()).collect();
         verdict.slack = ledger.budgets().map(|(_, floor)| floor.least - floor.desired).min();
         verdict.evicted.sort_unstable();
-        verdict.reactions.sort_unstable();
         verdict
     }
 
@@ -94,7 +88,6 @@ impl Verdict {
             wrong: self.wrong.len(),
             below_floor: self.breaches.len(),
             last_seconds: self.evicted.last().map(Duration::as_secs_f64),
-            reaction_p99_ms: percentile(&self.reactions, 99).map(|time| time.as_secs_f64() * 1e3),
         }
     }
 }

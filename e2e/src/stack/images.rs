@@ -16,35 +16,41 @@ pub struct Programs {
 impl Programs {
     /// Those that cargo built together with the running program, be that a test or a binary of this package.
     pub fn beside_this_one() -> Result<Self> {
-        let this = std::env::current_exe().context("cannot tell where this program is")?;
-        let dir = this.ancestors().skip(1).find(|dir| program(dir, "operator").is_file());
-        let dir = dir.with_context(|| {
-            format!(
-                "{} has no operator beside it: run `cargo build --package eci-e2e --bins` first",
-                this.display()
-            )
-        })?;
-        let found = Self { operator: program(dir, "operator"), sim: program(dir, "sim") };
-        ensure!(
-            found.sim.is_file(),
-            "{} is missing: run `cargo build --package eci-e2e --bins`",
-            found.sim.display()
-        );
-        Ok(found)
+        let dir = beside_this_one("operator")?;
+        Ok(Self { operator: program(&dir, "operator"), sim: sim(&dir)? })
     }
 
-    /// The same, with the operator of a release build beside this one's.
+    /// The simulated cloud as cargo built it together with the running program, and the operator of a release build.
     pub fn with_released_operator() -> Result<Self> {
-        let found = Self::beside_this_one()?;
-        let target = found.operator.ancestors().nth(2).context("the operator is in no target folder")?;
+        let dir = beside_this_one("sim")?;
+        let target = dir.parent().context("this program is in no target folder")?;
         let operator = target.join("release/eci-operator");
         ensure!(
             operator.is_file(),
             "{} is missing: run `cargo build --release --package eci-operator` first",
             operator.display()
         );
-        Ok(Self { operator, ..found })
+        Ok(Self { operator, sim: sim(&dir)? })
     }
+}
+
+/// The folder of the running program, or the one above it for a test, that has the program of that name.
+fn beside_this_one(name: &str) -> Result<PathBuf> {
+    let this = std::env::current_exe().context("cannot tell where this program is")?;
+    let dir = this.ancestors().skip(1).find(|dir| program(dir, name).is_file());
+    let dir = dir.with_context(|| {
+        format!(
+            "{} has no {name} beside it: run `cargo build --package eci-e2e --bins` first",
+            this.display()
+        )
+    })?;
+    Ok(dir.to_owned())
+}
+
+fn sim(dir: &Path) -> Result<PathBuf> {
+    let sim = program(dir, "sim");
+    ensure!(sim.is_file(), "{} is missing: run `cargo build --package eci-e2e --bins`", sim.display());
+    Ok(sim)
 }
 
 fn program(dir: &Path, name: &str) -> PathBuf {

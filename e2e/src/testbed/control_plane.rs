@@ -184,7 +184,8 @@ impl ControlPlane {
         log_dir(&self.dir)
     }
 
-    /// The API server's audit log: one JSON event a line, level Metadata, stage ResponseComplete and later.
+    /// The API server's audit log: one JSON event a line, stage ResponseComplete and later, level
+    /// Metadata, but what the disruption controller writes into the status of budgets is there wholly.
     pub fn audit_log_path(&self) -> PathBuf {
         audit_log_path(&self.dir)
     }
@@ -212,6 +213,18 @@ impl ControlPlane {
     /// The running processes in the order of their start, named as [`Tool`] names them.
     pub fn processes(&self) -> &[Process] {
         &self.processes
+    }
+
+    /// Ends kube-controller-manager and starts it with other flags. It begins with its lists.
+    pub fn restart_controller_manager(&mut self, args: &[String]) -> Result<(), Error> {
+        let (binaries, dir, server) = (self.binaries, self.dir.clone(), self.server.clone());
+        let components = Components { binaries, dir: &dir, pki: &Arc::clone(&self.pki), server: &server };
+        let name = Tool::KubeControllerManager.name();
+        if let Some(running) = self.processes.iter_mut().find(|process| process.name() == name) {
+            running.kill9();
+            *running = components.controller_manager(args)?;
+        }
+        Ok(())
     }
 
     /// Fails with the name and the log of the first process that has ended.

@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, Command};
 
@@ -67,6 +68,7 @@ impl Contender {
 
 /// A peer that is ready to drain.
 pub(super) struct Peerage {
+    contender: Contender,
     command: Command,
     /// Running already, and waiting for a line.
     waiting: Option<Child>,
@@ -75,32 +77,56 @@ pub(super) struct Peerage {
 }
 
 impl Peerage {
-    /// Gets a peer ready; it gives up after `limit`.
+    /// Gets a peer ready; it gives up after `limit`. It reaches the API server at `server`, without a login of its own,
+    /// if that is given.
     pub(super) async fn prepare(
         contender: Contender,
         plane: &ControlPlane,
-        node: &str,
-        namespace: &str,
+        server: Option<String>,
+        (node, namespace): (&str, &str),
         limit: Duration,
     ) -> Result<Self> {
-        let kubeconfig = plane.kubeconfig_for_user(&contender.user(), Some("system:masters"))?;
+        let kubeconfig = match server {
+            Some(server) => open_kubeconfig(plane, &server)?,
+            None => plane.kubeconfig_for_user(&contender.user(), Some("system:masters"))?,
+        };
         let log = plane.log_dir().join(format!("{}.log", contender.id()));
         let (program, args) = invocation(contender, &kubeconfig, node, namespace, limit).await?;
         let mut command = Command::new(program);
         command.args(args).kill_on_drop(true).env("HOME", plane.dir()).stderr(std::fs::File::create(log)?);
         if contender == Contender::Kubectl {
             command.stdin(Stdio::null()).stdout(Stdio::null());
-            return Ok(Self { command, waiting: None, draining: None });
+        } else {
+            command.stdin(Stdio::piped()).stdout(Stdio::piped());
         }
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().context("cannot start a peer")?;
+        let mut peer = Self { contender, command, waiting: None, draining: None };
+        peer.get_ready().await?;
+        Ok(peer)
+    }
+
+    /// kubectl has nothing to get ready.
+    async fn get_ready(&mut self) -> Result<()> {
+        if self.contender == Contender::Kubectl {
+            return Ok(());
+        }
+        let mut child = self.command.spawn().context("cannot start a peer")?;
         let mut lines = BufReader::new(child.stdout.as_mut().context("a peer has no stdout")?).lines();
         let first = tokio::time::timeout(READY_LIMIT, lines.next_line()).await;
         match first.context("a peer does not get ready")?? {
             Some(line) if line.contains("ready") => {}
-            other => bail!("{} said {other:?} instead of being ready", contender.id()),
+            other => bail!("{} said {other:?} instead of being ready", self.contender.id()),
         }
-        Ok(Self { command, waiting: Some(child), draining: None })
+        self.waiting = Some(child);
+        Ok(())
+    }
+
+    /// It is killed in the middle, and started again at once.
+    pub(super) async fn restart(&mut self) -> Result<()> {
+        if let Some(mut child) = self.draining.take() {
+            child.kill().await.context("cannot kill a peer")?;
+        }
+        self.get_ready().await?;
+        self.go().await
     }
 
     /// The drain starts.
@@ -125,6 +151,22 @@ impl Peerage {
         }
         Ok(())
     }
+}
+
+/// A kubeconfig for a server that asks nobody who they are.
+fn open_kubeconfig(plane: &ControlPlane, server: &str) -> Result<PathBuf> {
+    let name = "bench";
+    let config = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{ "name": name, "cluster": { "server": server } }],
+        "contexts": [{ "name": name, "context": { "cluster": name, "user": name } }],
+        "users": [{ "name": name, "user": {} }],
+        "current-context": name,
+    });
+    let path = plane.dir().join("open.kubeconfig");
+    std::fs::write(&path, config.to_string()).context("cannot write a kubeconfig")?;
+    Ok(path)
 }
 
 async fn invocation(

@@ -6,6 +6,7 @@
 mod contender;
 mod plot;
 mod proxy;
+mod reaction;
 mod report;
 mod run;
 mod scenario;
@@ -16,8 +17,8 @@ mod words;
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
-use serde::Serialize;
+use anyhow::{Context as _, Result, ensure};
+use serde::{Deserialize, Serialize};
 
 use contender::Contender;
 use run::Row;
@@ -42,17 +43,61 @@ pub struct Options {
     pub release: bool,
     /// Whether a target that is missed is a failure.
     pub strict: bool,
+    /// Whether rows of earlier runs stay that are not measured anew.
+    pub add: bool,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Report<'a> {
+struct Report {
     /// From notice to release, seconds.
     limit: u32,
     /// Whether the operator is a release build.
     release_build: bool,
-    rows: &'a [Row],
+    rows: Vec<Row>,
 }
+
+impl Report {
+    /// That of earlier runs, if it is of the same kind and to be kept.
+    fn read(dir: &Path, options: &Options, release_build: bool) -> Result<Self> {
+        let new = Self { limit: options.limit, release_build, rows: Vec::new() };
+        let file = dir.join(JSON);
+        if !options.add || !file.is_file() {
+            return Ok(new);
+        }
+        let text = fs::read_to_string(&file).context("cannot read eviction.json")?;
+        let old: Self = serde_json::from_str(&text).context("cannot read the rows of eviction.json")?;
+        ensure!(
+            (old.limit, old.release_build) == (new.limit, new.release_build),
+            "{} is of other settings: add nothing to it, or take the same --limit and --release",
+            file.display()
+        );
+        Ok(old)
+    }
+
+    /// Makes room for a row that is about to be measured.
+    fn forget(&mut self, scenario: &str, pace: Pace, contender: &str) {
+        self.rows.retain(|row| {
+            (row.scenario.as_str(), row.controller_qps, row.contender.as_str())
+                != (scenario, pace.qps, contender)
+        });
+    }
+
+    /// In the order of scenarios and contenders.
+    fn sort(&mut self) {
+        let scenario = |row: &Row| SCENARIOS.iter().position(|scenario| scenario.id == row.scenario);
+        let contender = |row: &Row| Contender::ALL.iter().position(|one| one.id() == row.contender);
+        self.rows.sort_by_key(|row| (scenario(row), row.controller_qps, contender(row)));
+    }
+
+    fn write(&self, dir: &Path) -> Result<()> {
+        let text = serde_json::to_string_pretty(self)?;
+        fs::write(dir.join(JSON), text).context("cannot write eviction.json")
+    }
+}
+
+/// Where rows are kept.
+const JSON: &str = "eviction.json";
 
 /// Left out unless it is asked for: it takes many minutes to set up at 20 requests a second.
 const LARGEST: &str = "B14";
@@ -71,32 +116,33 @@ pub async fn run(options: &Options) -> Result<bool> {
     }
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench");
     fs::create_dir_all(&dir).context("cannot make target/bench")?;
-    let mut rows = Vec::new();
+    let mut report = Report::read(&dir, options, release)?;
     for scenario in scenarios {
         for pace in &paces {
             for contender in &contenders {
                 if !takes_part(scenario, *contender) {
                     continue;
                 }
+                report.forget(scenario.id, *pace, contender.id());
                 for _ in 0..options.runs {
                     let row = run::run(scenario, *contender, *pace, options.limit, options.release).await;
                     let row = row.with_context(|| format!("{} with {}", scenario.id, contender.name()))?;
                     println!("{}", report::line(&row));
-                    rows.push(row);
+                    report.rows.push(row);
+                    report.sort();
+                    report.write(&dir)?;
                 }
             }
-            let these: Vec<&Row> =
-                rows.iter().filter(|r| r.scenario == scenario.id && r.controller_qps == pace.qps).collect();
+            let of_this = |row: &&Row| row.scenario == scenario.id && row.controller_qps == pace.qps;
+            let these: Vec<&Row> = report.rows.iter().filter(of_this).collect();
             let file = dir.join(format!("eviction-{}-{}.svg", scenario.id, pace.qps));
             fs::write(&file, plot::svg(&these, options.limit)).context("cannot write a plot")?;
         }
-        let report = Report { limit: options.limit, release_build: release, rows: &rows };
-        let text = serde_json::to_string_pretty(&report)?;
-        fs::write(dir.join("eviction.json"), text).context("cannot write target/bench/eviction.json")?;
     }
+    let rows = &report.rows;
     let ours: Vec<&Row> = rows.iter().filter(|row| row.contender == Contender::Ours.id()).collect();
     let judged: Vec<_> = ours.iter().map(|row| (*row, target::judge(row))).collect();
-    let text = [report::table(&rows), report::kinds(&ours), report::targets(&judged)].join("\n");
+    let text = [report::table(rows), report::kinds(&ours), report::targets(&judged)].join("\n");
     println!("\n{text}");
     fs::write(dir.join("eviction.md"), text).context("cannot write target/bench/eviction.md")?;
     println!("written to target/bench: eviction.md, eviction.json, and a plot for each scenario");
@@ -109,9 +155,9 @@ pub async fn run(options: &Options) -> Result<bool> {
     Ok(broken.is_empty() && !(options.strict && missed > 0))
 }
 
-/// A drain has one beginning and nobody to restart.
+/// A drain has one beginning.
 fn takes_part(scenario: &Scenario, contender: Contender) -> bool {
-    contender == Contender::Ours || (scenario.waves == 1 && scenario.trouble == scenario::Trouble::None)
+    contender == Contender::Ours || scenario.waves == 1
 }
 
 fn chosen(options: &Options) -> Result<Vec<&'static Scenario>> {

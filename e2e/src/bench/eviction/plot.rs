@@ -54,9 +54,9 @@ pub(super) fn svg(rows: &[&Row], limit: u32) -> String {
     );
     let mut names: Vec<&str> = Vec::new();
     for row in rows {
-        let new = !names.contains(&row.contender);
+        let new = !names.contains(&row.contender.as_str());
         if new {
-            names.push(row.contender);
+            names.push(&row.contender);
         }
         let n = names.iter().position(|name| *name == row.contender).unwrap_or_default();
         let colour = COLOURS[n % COLOURS.len()];

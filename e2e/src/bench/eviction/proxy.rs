@@ -74,10 +74,16 @@ struct Shared {
 }
 
 impl Proxy {
-    /// Starts it in front of a control plane. Whoever asks logs in as it would there.
-    pub(super) async fn start(plane: &ControlPlane) -> Result<Self> {
-        let mut config: Config = plane.config_for_user("eci-bench:proxy", None).await?;
-        config.auth_info = AuthInfo::default();
+    /// Starts it in front of a control plane. Whoever asks logs in as it would there, or is `user`, if that is given.
+    pub(super) async fn start(plane: &ControlPlane, user: Option<&str>) -> Result<Self> {
+        let mut config: Config = match user {
+            Some(user) => plane.config_for_user(user, Some("system:masters")).await?,
+            None => {
+                let mut nobody = plane.config_for_user("eci-bench:proxy", None).await?;
+                nobody.auth_info = AuthInfo::default();
+                nobody
+            }
+        };
         // A watch lasts as long as the server wants.
         config.read_timeout = None;
         config.default_retry = false;
@@ -96,8 +102,9 @@ impl Proxy {
     }
 
     /// How often it did what.
-    pub(super) fn faults(&self) -> BTreeMap<&'static str, usize> {
-        self.shared.done.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(super) fn faults(&self) -> BTreeMap<String, usize> {
+        let done = self.shared.done.lock().unwrap_or_else(PoisonError::into_inner);
+        done.iter().map(|(fault, count)| ((*fault).to_owned(), *count)).collect()
     }
 }
 

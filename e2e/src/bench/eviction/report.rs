@@ -56,7 +56,7 @@ pub(super) fn kinds(rows: &[&Row]) -> String {
             ["create pods/eviction", "create events", "patch pods/status"].map(of);
         let all = row.requests_for_pods();
         [
-            row.scenario.to_owned(),
+            row.scenario.clone(),
             row.controller_qps.to_string(),
             row.figures.evicted.to_string(),
             evictions.to_string(),
@@ -75,7 +75,7 @@ pub(super) fn targets(judged: &[(&Row, Vec<Judged>)]) -> String {
     let lines = judged.iter().flat_map(|(row, judged)| {
         judged.iter().map(|one| {
             [
-                row.scenario.to_owned(),
+                row.scenario.clone(),
                 row.controller_qps.to_string(),
                 one.what.to_owned(),
                 one.target.clone(),
@@ -108,9 +108,9 @@ fn cells(row: &Row) -> [String; 17] {
     let figures = &row.figures;
     let answers: Vec<String> = row.answers.iter().map(|(code, count)| format!("{code}:{count}")).collect();
     [
-        row.scenario.to_owned(),
+        row.scenario.clone(),
         row.controller_qps.to_string(),
-        row.contender.to_owned(),
+        row.contender.clone(),
         format!("{} of {} ({} can)", figures.evicted, figures.doomed, row.bound_pods),
         row.graceful.to_string(),
         format!("{} ({:.1})", number(figures.last_seconds, 1), row.bound_seconds),
@@ -118,13 +118,13 @@ fn cells(row: &Row) -> [String; 17] {
         number(per(row.answers.values().sum(), figures.evicted), 1),
         number(per(row.requests_for_pods(), figures.evicted), 1),
         answers.join(" "),
-        number(figures.reaction_p99_ms, 0),
+        number(row.reaction_ms.map(|[_, p99, _]| p99), 0),
         figures.wrong.to_string(),
         figures.below_floor.to_string(),
         number(row.why_seconds, 1),
         number(row.forecast_off_percent, 1),
         number(row.peak_rss_mib, 1),
-        number(Some(row.load), 1),
+        number(row.load, 1),
     ]
 }
 

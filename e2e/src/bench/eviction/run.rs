@@ -5,16 +5,17 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::Result;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::super::measure;
 use super::contender::{Contender, Peerage};
 use super::proxy::Proxy;
+use super::reaction::reactions;
 use super::scenario::{Pace, Scenario, Trouble};
 use super::stage::{Bed, DOOMED_NODE, NAMESPACE, Stage};
 use super::words::Words;
 use crate::eventually::eventually;
-use crate::observer::audit::{self, Tally};
+use crate::observer::audit::{self, Request, Tally};
 use crate::observer::{Figures, Observer};
 use crate::vendor::{Behaviour, Notice, PodRef, Vendor};
 
@@ -26,12 +27,12 @@ const NOTHING_LIMIT: Duration = Duration::from_secs(30);
 const LOG_LIMIT: Duration = Duration::from_secs(10);
 
 /// What came of it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Row {
-    pub(super) scenario: &'static str,
-    pub(super) name: &'static str,
-    pub(super) contender: &'static str,
+    pub(super) scenario: String,
+    pub(super) name: String,
+    pub(super) contender: String,
     /// Requests per second of a controller of the control plane.
     pub(super) controller_qps: u32,
     /// The best that could be reached, seconds and pods.
@@ -43,9 +44,6 @@ pub(super) struct Row {
     pub(super) graceful: usize,
     /// When the last pod that could be was evicted, over the bound; None when it was not within the limit.
     pub(super) ratio: Option<f64>,
-    /// What goes wrong meanwhile.
-    #[serde(skip)]
-    pub(super) trouble: Trouble,
     /// All of the contender's requests but watches.
     pub(super) requests: usize,
     /// The same by verb and resource.
@@ -54,6 +52,10 @@ pub(super) struct Row {
     pub(super) answers: BTreeMap<u16, usize>,
     /// How long answers to evictions took: median, 99th percentile, longest, milliseconds.
     pub(super) latency_ms: Option<[f64; 3]>,
+    /// From a budget's opening to an accepted eviction: median, 99th percentile, longest, milliseconds.
+    pub(super) reaction_ms: Option<[f64; 3]>,
+    /// How many of these there were.
+    pub(super) reactions: usize,
     /// When each pod was evicted, seconds.
     pub(super) evicted_at: Vec<f64>,
     /// When it could be read what stands in the way of a pod, seconds; of the operator alone.
@@ -63,9 +65,9 @@ pub(super) struct Row {
     /// Most resident memory of the operator, MiB.
     pub(super) peak_rss_mib: Option<f64>,
     /// What was done to evictions on their way, by fault.
-    pub(super) faults: BTreeMap<&'static str, usize>,
+    pub(super) faults: BTreeMap<String, usize>,
     /// Of the machine when it began, over the last minute.
-    pub(super) load: f64,
+    pub(super) load: Option<f64>,
 }
 
 impl Row {
@@ -109,7 +111,10 @@ pub(super) async fn run(
     let mut words = Words::start(bed.plane(), NAMESPACE).await?;
     let mut peer = match contender {
         Contender::Ours => None,
-        _ => Some(Peerage::prepare(contender, bed.plane(), DOOMED_NODE, NAMESPACE, lead).await?),
+        _ => {
+            let server = bed.proxy().map(Proxy::url);
+            Some(Peerage::prepare(contender, bed.plane(), server, (DOOMED_NODE, NAMESPACE), lead).await?)
+        }
     };
     let busy = load();
     let log = bed.plane().audit_log_path();
@@ -140,12 +145,14 @@ pub(super) async fn run(
             vendor.announce(wave, Notice::Both).await?;
             announced += 1;
         }
-        if let (Bed::WithOperator(stack, _), Some(at)) = (&mut bed, trouble)
-            && now >= at
-        {
-            stack.kill_operator().await?;
-            stack.launch_operator().await?;
-            trouble = None;
+        if trouble.take_if(|at| now >= *at).is_some() {
+            if let Bed::WithOperator(stack, _) = &mut bed {
+                stack.kill_operator().await?;
+                stack.launch_operator().await?;
+            }
+            if let Some(peer) = &mut peer {
+                peer.restart().await?;
+            }
         }
         // A drain knows no notices: its pods go at the deadline of the first.
         let due = if contender == Contender::Ours { wave_at(released, apart) + lead } else { lead };
@@ -177,24 +184,23 @@ pub(super) async fn run(
         evicted.is_some_and(|at| at.saturating_sub(begun) + grace <= deadline)
     });
     let graceful = graceful.count();
-    let tally = tally(&log, mark, &contender.user(), verdict.evicted.len()).await?;
+    let (requests, tally) = tally(&log, mark, &contender.user(), verdict.evicted.len()).await?;
+    let reactions = reactions(&ledger, &audit::budget_writes_since(&log, mark)?, &requests);
     let last = usize::try_from(bound.pods)?.checked_sub(1).and_then(|last| verdict.evicted.get(last));
     let ours = contender == Contender::Ours;
     // It is over when no more can go in time: what came is known.
     let forecast = words.forecast(doomed.len()).filter(|_| ours);
     let percent = |told: usize| 100.0 * told.abs_diff(verdict.evicted.len()) as f64 / doomed.len() as f64;
-    let (peak_rss_mib, faults) = match &bed {
-        Bed::WithOperator(stack, proxy) => {
-            let (_, peak) = measure::memory(stack)?;
-            (Some(peak as f64 / 1_024.0), proxy.as_ref().map(Proxy::faults).unwrap_or_default())
-        }
-        Bed::Alone(_) => (None, BTreeMap::new()),
+    let peak_rss_mib = match &bed {
+        Bed::WithOperator(stack, _) => Some(measure::memory(stack)?.1 as f64 / 1_024.0),
+        Bed::Alone(..) => None,
     };
+    let faults = bed.proxy().map(Proxy::faults).unwrap_or_default();
     let ms = |time: Duration| time.as_secs_f64() * 1e3;
     Ok(Row {
-        scenario: scenario.id,
-        name: scenario.name,
-        contender: contender.id(),
+        scenario: scenario.id.to_owned(),
+        name: scenario.name.to_owned(),
+        contender: contender.id().to_owned(),
         controller_qps: pace.qps,
         bound_seconds: bound.seconds,
         bound_pods: bound.pods,
@@ -205,8 +211,9 @@ pub(super) async fn run(
         requests: tally.requests,
         requests_by_kind: tally.by_kind,
         latency_ms: tally.latency.map(|times| times.map(ms)),
+        reaction_ms: reactions.map(|all| [all.median, all.p99, all.longest].map(ms)),
+        reactions: reactions.map_or(0, |all| all.count),
         answers: tally.evictions,
-        trouble: scenario.trouble,
         why_seconds: words.why().filter(|_| ours).map(|time| time.as_secs_f64()),
         forecast_off_percent: forecast.map(percent),
         peak_rss_mib,
@@ -221,14 +228,19 @@ fn wave_at(wave: usize, apart: Duration) -> Duration {
 }
 
 /// What the log says, once it has all evictions that were seen.
-async fn tally(log: &std::path::Path, mark: u64, user: &str, evicted: usize) -> Result<Tally> {
-    let mut last = Tally::default();
+async fn tally(
+    log: &std::path::Path,
+    mark: u64,
+    user: &str,
+    evicted: usize,
+) -> Result<(Vec<Request>, Tally)> {
+    let mut last = Vec::new();
     let complete = eventually("the audit log is complete", LOG_LIMIT, || {
-        let tally = audit::requests_since(log, mark, user).map(|requests| Tally::of(&requests));
-        let answer = match tally {
-            Ok(tally) => {
-                last = tally.clone();
-                if tally.accepted() >= evicted { Ok(tally) } else { Err("evictions are missing".to_owned()) }
+        let answer = match audit::requests_since(log, mark, user) {
+            Ok(requests) => {
+                let enough = Tally::of(&requests).accepted() >= evicted;
+                last = requests;
+                if enough { Ok(()) } else { Err("evictions are missing".to_owned()) }
             }
             Err(error) => Err(error.to_string()),
         };
@@ -236,11 +248,13 @@ async fn tally(log: &std::path::Path, mark: u64, user: &str, evicted: usize) -> 
     })
     .await;
     // Somebody else deleted some: the log is right.
-    Ok(complete.unwrap_or(last))
+    drop(complete);
+    let tally = Tally::of(&last);
+    Ok((last, tally))
 }
 
 /// Of the machine, over the last minute.
-fn load() -> f64 {
-    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    text.split_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or(f64::NAN)
+fn load() -> Option<f64> {
+    let text = fs::read_to_string("/proc/loadavg").ok()?;
+    text.split_whitespace().next()?.parse().ok()
 }

@@ -7,6 +7,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, ServiceAccount};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::{ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::json;
@@ -19,10 +20,12 @@ use crate::stack::{Programs, Stack, StackOptions};
 use crate::testbed::nodes::{self, BEHAVIOUR, CRASH_LOOP};
 use crate::testbed::{ControlPlane, StartOptions};
 use crate::vendor::PodRef;
-use crate::workload::{Workload, is_ready};
+use crate::workload::{Keep, Workload, budget, is_ready, protect};
 
 /// Where everything is.
 pub(super) const NAMESPACE: &str = "bench";
+/// Where a pod shows that the controllers work.
+const PROBE: &str = "probe";
 /// The node that is drained.
 pub(super) const DOOMED_NODE: &str = "virtual-a";
 /// The node that takes the replacements.
@@ -38,7 +41,7 @@ const SETUP_LIMIT: Duration = Duration::from_mins(15);
 
 /// The control plane, with the operator if it is its turn.
 pub(super) enum Bed {
-    Alone(Box<ControlPlane>),
+    Alone(Box<ControlPlane>, Option<Proxy>),
     WithOperator(Box<Stack>, Option<Proxy>),
 }
 
@@ -53,9 +56,15 @@ pub(super) struct Stage {
 impl Bed {
     pub(super) fn plane(&self) -> &ControlPlane {
         match self {
-            Self::Alone(plane) => plane,
+            Self::Alone(plane, _) => plane,
             Self::WithOperator(stack, _) => stack.plane(),
         }
+    }
+
+    /// What is between the evictor and the API server, if anything is.
+    pub(super) fn proxy(&self) -> Option<&Proxy> {
+        let (Self::Alone(_, proxy) | Self::WithOperator(_, proxy)) = self;
+        proxy.as_ref()
     }
 }
 
@@ -68,20 +77,17 @@ impl Stage {
         release: bool,
     ) -> Result<Self> {
         let options = StartOptions {
-            controller_manager_args: vec![
-                format!("--kube-api-qps={}", pace.qps),
-                format!("--kube-api-burst={}", pace.burst),
-            ],
+            controller_manager_args: controller_manager(Pace::RAISED),
             ..StartOptions::default()
         };
-        let plane = ControlPlane::start(options.clone()).await?;
+        let mut plane = ControlPlane::start(options.clone()).await?;
         let client = plane.client()?;
         let nodes_api: Api<Node> = Api::all(client.clone());
         for name in [DOOMED_NODE, OTHER_NODE] {
             nodes_api.create(&PostParams::default(), &nodes::virtual_node(name)).await?;
         }
         cordon(&client, OTHER_NODE, true).await?;
-        make_namespace(&client).await?;
+        make_namespace(&client, NAMESPACE).await?;
         for group in scenario.groups {
             populate(&client, group).await?;
         }
@@ -92,13 +98,18 @@ impl Stage {
         settled(&client, scenario).await?;
         cordon(&client, DOOMED_NODE, true).await?;
         cordon(&client, OTHER_NODE, false).await?;
+        // Thousands of pods would take many minutes at the usual pace.
+        if pace != Pace::RAISED {
+            plane.restart_controller_manager(&controller_manager(pace))?;
+            works(&client).await?;
+        }
         let bed = if contender == Contender::Ours {
             let options = StackOptions { plane: options, log_level: "info", ..StackOptions::default() };
             let programs =
                 if release { Programs::with_released_operator()? } else { Programs::beside_this_one()? };
             let mut stack = Stack::around(plane, programs, &options).await?;
             let proxy = match scenario.trouble {
-                Trouble::Faults => Some(Proxy::start(stack.plane()).await?),
+                Trouble::Faults => Some(Proxy::start(stack.plane(), None).await?),
                 Trouble::None | Trouble::Restart(_) => None,
             };
             if let Some(proxy) = &proxy {
@@ -107,17 +118,41 @@ impl Stage {
             stack.start_operator().await?;
             Bed::WithOperator(Box::new(stack), proxy)
         } else {
-            Bed::Alone(Box::new(plane))
+            let proxy = match scenario.trouble {
+                Trouble::Faults => Some(Proxy::start(&plane, Some(&contender.user())).await?),
+                Trouble::None | Trouble::Restart(_) => None,
+            };
+            Bed::Alone(Box::new(plane), proxy)
         };
         Ok(Self { bed, client, doomed })
     }
 }
 
-async fn make_namespace(client: &Client) -> Result<()> {
-    let metadata = ObjectMeta { name: Some(NAMESPACE.to_owned()), ..ObjectMeta::default() };
+/// What kube-controller-manager is told about its pace.
+fn controller_manager(pace: Pace) -> Vec<String> {
+    vec![format!("--kube-api-qps={}", pace.qps), format!("--kube-api-burst={}", pace.burst)]
+}
+
+/// Waits until controllers that were started anew make pods and count them for budgets.
+async fn works(client: &Client) -> Result<()> {
+    make_namespace(client, PROBE).await?;
+    let probe = Workload::new(PROBE, "probe", 1);
+    protect(client, &budget(&probe, Keep::MaxUnavailable(IntOrString::Int(1)))?, 0).await?;
+    probe.deploy(client, SETUP_LIMIT).await?;
+    let budgets: Api<PodDisruptionBudget> = Api::namespaced(client.clone(), PROBE);
+    eventually("the controllers work", SETUP_LIMIT, || async {
+        let found = budgets.get("probe").await.map_err(|error| error.to_string())?;
+        let counted = found.status.map(|status| status.current_healthy);
+        if counted == Some(1) { Ok(()) } else { Err(format!("{counted:?} of 1 pods are counted")) }
+    })
+    .await
+}
+
+async fn make_namespace(client: &Client, name: &str) -> Result<()> {
+    let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
     let namespace = Namespace { metadata, ..Namespace::default() };
     Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &namespace).await?;
-    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), NAMESPACE);
+    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), name);
     eventually("pods can be created", SETUP_LIMIT, || async { accounts.get("default").await.map(drop) }).await
 }
 

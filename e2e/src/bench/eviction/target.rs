@@ -1,7 +1,7 @@
 //! The numbers that the operator is to reach.
 
 use super::run::Row;
-use super::scenario::Trouble;
+use super::scenario::{SCENARIOS, Trouble};
 
 /// How long a Lease holds, seconds: a new leader begins after that at the latest.
 const LEASE: f64 = 10.0;
@@ -45,7 +45,7 @@ pub(super) fn judge(row: &Row) -> Vec<Judged> {
         none("evicted without a notice", row.figures.wrong),
         none("below a floor", row.figures.below_floor),
     ];
-    let most = match row.scenario {
+    let most = match row.scenario.as_str() {
         "B1" | "B2" | "B3" | "B6" => Some(1.05),
         "B5" => Some(1.25),
         _ => None,
@@ -54,13 +54,14 @@ pub(super) fn judge(row: &Row) -> Vec<Judged> {
         // Not in time is beyond any ratio.
         judged.push(at_most("time over the bound", row.ratio.unwrap_or(f64::INFINITY), most, 2));
     }
-    if row.trouble != Trouble::None
-        && let (Some(last), Trouble::Restart(_)) = (row.figures.last_seconds, row.trouble)
+    let scenario = SCENARIOS.iter().find(|scenario| scenario.id == row.scenario);
+    if let (Some(last), Some(Trouble::Restart(_))) =
+        (row.figures.last_seconds, scenario.map(|scenario| scenario.trouble))
     {
         judged.push(at_most("seconds over the bound", last - row.bound_seconds, LEASE + AFTER_LEASE, 1));
     }
     let can = f64::from(row.bound_pods);
-    match row.scenario {
+    match row.scenario.as_str() {
         "B5" | "B7" => judged.push(Judged {
             what: "pods saved",
             target: row.bound_pods.to_string(),
@@ -82,7 +83,7 @@ pub(super) fn judge(row: &Row) -> Vec<Judged> {
         let each = row.requests_for_pods() as f64 / row.figures.evicted as f64;
         judged.push(at_most("requests for each evicted pod", each, REQUESTS, 1));
     }
-    if let Some(reaction) = row.figures.reaction_p99_ms {
+    if let Some([_, reaction, _]) = row.reaction_ms {
         judged.push(at_most("budget opened to eviction, p99, ms", reaction, REACTION_MS, 0));
     }
     if let Some(why) = row.why_seconds {

@@ -232,14 +232,14 @@ impl Broker {
 
     /// When something may change without any event.
     pub(super) fn wake(&self, now: Mono) -> Option<Mono> {
-        let settle =
-            self.charges.values().filter_map(|charge| charge.settled).min().map(|at| at.plus(SETTLE));
+        let settled = self.charges.values().filter_map(|charge| charge.settled).map(|at| at.plus(SETTLE));
+        let over = settled.chain(self.stale.iter().map(|(_, until)| *until)).min();
         if self.left() == 0 {
-            return settle;
+            return over;
         }
         let retry = self.gate.retry().filter(|when| *when > now);
         let slow = self.fast(now).map(|charge| charge.sent.plus(PATIENCE)).min();
-        settle.into_iter().chain(retry).chain(slow).min()
+        over.into_iter().chain(retry).chain(slow).min()
     }
 
     /// Why there is no room.

@@ -114,10 +114,10 @@ fn a_refusal_at_the_known_version_waits_for_a_newer_one_at_most_two_seconds() {
 fn after_a_lost_answer_the_same_grace_is_asked_for_so_that_nothing_is_shortened() {
     let all = [Pod { grace: 170, ..pod("web-0") }];
     let mut scene = Scene::with(&all, &[]);
-    let effects = scene.notice(&all, 0);
+    let effects = scene.notice_and_gather(&all, 0);
     let order = evictions(&effects)[0].clone();
     assert_eq!(order.grace, 170);
-    scene.ms += 8_000;
+    scene.ms += 7_800;
     scene.answer(order.attempt, Answer::Unknown);
     let Some((_, Effect::Evict(next))) = again(&mut scene) else { panic!() };
     // 170 s are left, and the margin would leave 165.
@@ -153,7 +153,7 @@ fn one_namespace_without_permission_is_tried_by_one_and_holds_up_no_other() {
     other.id.namespace = "free".into();
     all.push(other);
     let mut scene = Scene::with(&all, &[]);
-    let effects = scene.notice(&all, 0);
+    let effects = scene.notice_and_gather(&all, 0);
     let orders: Vec<Order> = evictions(&effects).into_iter().cloned().collect();
     assert_eq!(orders.len(), 11);
     let events = orders.iter().map(|order| {
@@ -173,7 +173,7 @@ fn an_order_without_an_answer_counts_as_lost_and_a_late_answer_still_counts() {
     let all = pods(1);
     let mut scene = Scene::new(Settings { answer_limit: Duration::from_secs(20), ..Settings::default() });
     scene.list(&all, &[]);
-    let effects = scene.notice(&all, 0);
+    let effects = scene.notice_and_gather(&all, 0);
     let order = evictions(&effects)[0].clone();
     assert_eq!(scene.wait(19_999), []);
     assert_eq!(scene.wait(1), []);

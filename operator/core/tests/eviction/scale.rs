@@ -64,3 +64,34 @@ fn who_waits_for_a_budget_sleeps_until_that_budget_changes() {
         assert!(scene.engine.awake() <= 1, "{} are awake", scene.engine.awake());
     }
 }
+
+#[test]
+fn who_could_go_and_has_to_wait_for_the_rate_sleeps_and_goes_in_order() {
+    let budgets = 1_000;
+    let (_, guards) = storm(budgets);
+    // As the storm, but with ten requests at a time, and ten a second.
+    let settings = Settings { per_second: 10, burst: 10, ..Settings::default() };
+    let pods: Vec<Pod> = (0..PODS)
+        .map(|n| {
+            let labels: Labels = Arc::new([("app".to_owned(), format!("web-{}", n % budgets))].into());
+            Pod { labels, deletion_cost: i32::try_from(PODS - n).unwrap(), ..pod(&format!("web-{n}")) }
+        })
+        .collect();
+    let mut scene = Scene::new(settings);
+    scene.list(&pods, &guards);
+    scene.notice(&pods, 0);
+    let mut sent: Vec<String> = Vec::new();
+    for wait in [300, 1_000, 1_000] {
+        let orders = scene.wait(wait);
+        assert_eq!(evictions(&orders).len(), 10);
+        for order in evictions(&orders) {
+            sent.push(order.pod.name.to_string());
+            scene.answer(order.attempt, Answer::Accepted);
+        }
+        scene.step([Event::Tick]);
+        assert_eq!(scene.engine.awake(), 0, "thousands could go, and are not judged again until they do");
+    }
+    // The cheapest of all go first, each behind a budget of its own.
+    let expected: Vec<String> = (0..30).map(|n| format!("web-{}", PODS - 1 - n)).collect();
+    assert_eq!(sent, expected);
+}

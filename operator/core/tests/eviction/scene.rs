@@ -7,8 +7,8 @@ use std::time::Duration;
 use eci_core::eviction::answer::Answer;
 use eci_core::eviction::why::Why;
 use eci_core::eviction::{
-    Attempt, Budget, BudgetRef, Deletion, Effect, Ended, Engine, Event, Expired, Order, Owner, Pod, PodRef,
-    Report, Selector, Settings, Standing,
+    Attempt, Budget, BudgetRef, Deletion, Effect, Ended, Engine, Event, Expired, GATHER, Order, Owner, Pod,
+    PodRef, Report, Selector, Settings, Standing,
 };
 use eci_core::time::{Mono, Now};
 use jiff::{SignedDuration, Timestamp};
@@ -122,6 +122,13 @@ impl Scene {
             events.push(Event::Pod(Box::new(Pod { expired, version: self.version, ..pod.clone() })));
         }
         self.step(events)
+    }
+
+    /// The same, and what is done once those that come together have been gathered.
+    pub fn notice_and_gather(&mut self, pods: &[Pod], age: i64) -> Vec<Effect> {
+        let mut effects = self.notice(pods, age);
+        effects.extend(self.wait(i64::try_from(GATHER.as_millis()).unwrap()));
+        effects
     }
 
     pub fn answer(&mut self, attempt: Attempt, answer: Answer) -> Vec<Effect> {

@@ -11,7 +11,7 @@ use super::scene::*;
 fn a_pod_with_a_notice_is_evicted_with_its_uid_and_its_grace() {
     let one = pod("web-0");
     let mut scene = Scene::with(std::slice::from_ref(&one), &[]);
-    let effects = scene.notice(std::slice::from_ref(&one), 0);
+    let effects = scene.notice_and_gather(std::slice::from_ref(&one), 0);
     let [order] = evictions(&effects)[..] else { panic!("{effects:?}") };
     assert_eq!((&order.pod, order.grace), (&one.id, 30));
     scene.answer(order.attempt, Answer::Accepted);
@@ -146,22 +146,22 @@ fn namespaces_take_turns() {
     let all = [in_namespace("big", 300), in_namespace("small", 20)].concat();
     let mut scene = Scene::new(Settings { per_second: 10, burst: 10, ..Settings::default() });
     scene.list(&all, &[]);
-    let effects = scene.notice(&all, 0);
+    let effects = scene.notice_and_gather(&all, 0);
     let small = evictions(&effects).iter().filter(|order| &*order.pod.namespace == "small").count();
     assert_eq!((evictions(&effects).len(), small), (10, 5));
     // Whoever has to start now does not wait for its turn.
     let mut urgent = in_namespace("big", 301).remove(300);
-    urgent.grace = 174;
+    urgent.grace = 170;
     scene.ms += 1_000;
-    let effects = scene.notice(&[urgent.clone()], 0);
-    assert_eq!(evictions(&effects)[0].pod, urgent.id);
+    scene.notice(&[urgent.clone()], 0);
+    assert_eq!(evictions(&scene.wait(200))[0].pod, urgent.id);
 }
 
 #[test]
 fn a_namespace_has_at_most_half_of_what_is_under_way() {
     let all = [in_namespace("big", 300), in_namespace("small", 20)].concat();
     let mut scene = Scene::with(&all, &[]);
-    scene.notice(&all, 0);
+    scene.notice_and_gather(&all, 0);
     assert_eq!(scene.engine.counts().in_flight, 32 + 20);
 }
 

@@ -116,7 +116,11 @@ impl Engine {
     }
 
     fn tell_broker(&mut self, attempt: Attempt, flight: &Flight, answer: &Answer, at: At) {
-        let Some(broker) = flight.broker.as_ref().and_then(|id| self.brokers.get_mut(id)) else { return };
+        let Some((id, broker)) = flight.broker.as_ref().and_then(|id| Some((id, self.brokers.get_mut(id)?)))
+        else {
+            return;
+        };
+        self.touched.insert(id.clone());
         match answer {
             Answer::Accepted => broker.accepted(attempt, at.mono, at.mono.since(flight.sent)),
             // A server that failed may have charged the budget before.
@@ -143,7 +147,6 @@ impl Engine {
             self.answered(attempt, Answer::Unknown, at);
             self.flights.insert(attempt, Flight { given_up: true, ..flight });
         }
-        self.brokers.values_mut().for_each(|broker| broker.expire(at.mono));
         self.hearsay.retain(|_, (_, _, since)| at.mono.since(*since) < EVENT_LIFE);
         let cases = &self.cases;
         self.flights.retain(|_, flight| !flight.given_up || cases.contains_key(&flight.uid));

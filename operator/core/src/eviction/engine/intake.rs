@@ -223,6 +223,8 @@ impl Engine {
             batch: None,
             waits: None,
             alarm: None,
+            ticket: None,
+            says: None,
         };
         self.open(uid, &pod.namespace, case);
         self.match_budgets(uid);
@@ -243,6 +245,9 @@ impl Engine {
         });
         let broker = budget.as_ref().and_then(|id| self.brokers.get(id));
         let allowed = broker.map_or(0, |broker| usize::try_from(broker.budget.allowed).unwrap_or(0));
+        if !self.batches.contains_key(&key) {
+            self.untold.insert(key.clone());
+        }
         let batch = self.batches.entry(key.clone()).or_insert(Batch {
             first: at.mono,
             last: at.mono,
@@ -318,6 +323,7 @@ impl Engine {
 
     fn saw_budget(&mut self, budget: Budget) {
         let id = budget.id.clone();
+        self.touched.insert(id.clone());
         let changed = match self.brokers.get_mut(&id) {
             None => {
                 let mut broker = Broker::new(budget, self.settings.per_budget.max(1), self.budget_listing);
@@ -352,6 +358,7 @@ impl Engine {
 
     fn budget_gone(&mut self, id: &BudgetRef) {
         if self.brokers.remove(id).is_some() {
+            self.touched.insert(id.clone());
             self.match_cases(id);
         }
     }
@@ -364,6 +371,7 @@ impl Engine {
             self.budget_gone(id);
         }
         self.brokers.values_mut().for_each(|broker| broker.listed(began));
+        self.touched.extend(self.brokers.keys().cloned());
         self.budgets_synced = true;
     }
 

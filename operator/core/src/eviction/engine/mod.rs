@@ -2,6 +2,7 @@
 
 mod answered;
 mod intake;
+mod queue;
 mod rouse;
 mod schedule;
 mod speak;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use self::queue::Queue;
 use self::state::{Batch, BatchKey, Case, Flight, Known, Recent, Waiting};
 use super::budget::{Broker, Gate, PER_BUDGET};
 use super::forecast::Starts;
@@ -113,15 +115,23 @@ pub struct Engine {
     cases: BTreeMap<Arc<str>, Case>,
     /// Those of them that are judged at the next step; the others sleep, see `rouse`.
     awake: BTreeSet<Arc<str>>,
-    /// Those whose standing is still to be told.
-    unsaid: BTreeSet<Arc<str>>,
+    /// Those that can go and wait for their turn.
+    queue: Queue,
+    /// Those whose standing is still to be told, and when.
+    unsaid: BTreeSet<(Mono, Arc<str>)>,
     waiting: BTreeMap<BudgetRef, Waiting>,
     alarms: BTreeSet<(Mono, Arc<str>)>,
+    /// Brokers that something happened to.
+    touched: BTreeSet<BudgetRef>,
+    /// When brokers are to be looked at though nothing happens to them.
+    timers: BTreeSet<(Mono, BudgetRef)>,
     /// How many there are in each namespace.
     population: BTreeMap<Arc<str>, usize>,
     brokers: BTreeMap<BudgetRef, Broker>,
     flights: BTreeMap<Attempt, Flight>,
     batches: BTreeMap<BatchKey, Batch>,
+    /// Those of them that have no forecast yet.
+    untold: BTreeSet<BatchKey>,
     starts: BTreeMap<(Arc<str>, Owner), Starts>,
     /// Events whose pod has not been seen, by its UID.
     hearsay: BTreeMap<Arc<str>, (SpotEvent, Timestamp, Mono)>,
@@ -158,13 +168,17 @@ impl Engine {
             names: BTreeMap::new(),
             cases: BTreeMap::new(),
             awake: BTreeSet::new(),
+            queue: Queue::default(),
             unsaid: BTreeSet::new(),
             waiting: BTreeMap::new(),
             alarms: BTreeSet::new(),
+            touched: BTreeSet::new(),
+            timers: BTreeSet::new(),
             population: BTreeMap::new(),
             brokers: BTreeMap::new(),
             flights: BTreeMap::new(),
             batches: BTreeMap::new(),
+            untold: BTreeSet::new(),
             starts: BTreeMap::new(),
             hearsay: BTreeMap::new(),
             heard: Recent::default(),

@@ -1,13 +1,13 @@
 //! Who goes next.
 //!
-//! Every pod with a notice is judged, those that can go are put in order, and requests are made while the rate, the
-//! requests under way and the budgets leave room. In order: who costs no budget; who can still have its whole grace
-//! period, by the last moment for that; who cannot (so that the hopeless take no slot from those who can be saved), the
-//! least late first; then the lowest deletion cost; then the youngest. Namespaces take turns, but whoever has to start
-//! within [`URGENT`] goes first.
+//! Pods with a notice are judged when something changes for them, those that can go are put in order, and requests are
+//! made while the rate, the requests under way and the budgets leave room. In order: who is behind a budget and costs
+//! none of it; who can still have its whole grace period, by the last moment for that; who cannot (so that the hopeless
+//! take no slot from those who can be saved), the least late first. At the same moment who has a budget goes before who
+//! has none, for others wait for its replacement; then the lowest deletion cost; then the youngest. Namespaces take
+//! turns, but whoever has to start within [`URGENT`] goes first.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use super::super::budget::Closed;
 use super::super::grace::{self, Millis};
 use super::super::why::Why;
 use super::super::{Attempt, BudgetRef, Effect, OnDeadline, Order, Pod};
+use super::queue::Ticket;
 use super::state::{Case, Did, Flight};
 use super::{At, Engine};
 use crate::time::Mono;
@@ -22,8 +23,7 @@ use crate::time::Mono;
 /// Whoever has to start within this time does not wait for the turn of its namespace.
 pub const URGENT: Duration = Duration::from_secs(10);
 
-/// How long a notice waits for those that come with it before it takes a slot of a budget: they come one by one, and
-/// the order counts.
+/// How long a notice of a pod that runs waits for those that come with it: they come one by one, and the order counts.
 pub const GATHER: Duration = Duration::from_millis(200);
 
 /// What can be done for a pod now.
@@ -34,43 +34,8 @@ enum Verdict {
     Later(Why, Option<BudgetRef>, Mono),
     /// Nothing until that budget changes, which may have to be looked at before then.
     Budget(Why, BudgetRef, Option<Mono>),
-    /// An eviction, booked on that budget; without cost if there is none.
-    Go(Option<BudgetRef>),
-}
-
-/// The order within a namespace, the lowest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Rank {
-    class: Class,
-    start: Millis,
-    cost: i32,
-    age: Reverse<i64>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Class {
-    Free,
-    InTime,
-    TooLate,
-}
-
-struct Candidate {
-    rank: Rank,
-    uid: Arc<str>,
-    broker: Option<BudgetRef>,
-    urgent: bool,
-}
-
-fn rank(pod: &Pod, due: Millis, free: bool, now: Millis) -> Rank {
-    let start = grace::latest_start(pod.grace, due);
-    let late = start < now;
-    let (class, start) = match (free, late) {
-        (true, _) => (Class::Free, start),
-        (false, false) => (Class::InTime, start),
-        (false, true) => (Class::TooLate, start.saturating_neg()),
-    };
-    let age = Reverse(pod.created.map_or(0, jiff::Timestamp::as_millisecond));
-    Rank { class, start, cost: pod.deletion_cost, age }
+    /// An eviction, booked on that budget if there is one. Who is free to go although a budget selects it goes first.
+    Go { free: bool, broker: Option<BudgetRef> },
 }
 
 /// Whether a deletion against budgets may help the pod some time.
@@ -108,19 +73,22 @@ impl Engine {
     pub(super) fn schedule(&mut self, at: At) -> Option<Mono> {
         let mut wake = Wake::default();
         self.bucket.fill(at.mono);
-        let mut queues: BTreeMap<Arc<str>, Vec<Candidate>> = BTreeMap::new();
         let mut standing: Vec<(Arc<str>, Why, Option<BudgetRef>)> = Vec::new();
         let mut at_deadline: BTreeSet<Arc<str>> = BTreeSet::new();
-        // Who could go and did not is judged again at the next step.
-        let mut stay: Vec<Arc<str>> = Vec::new();
         self.rouse_due(at);
+        let handled = std::mem::take(&mut self.touched);
         for uid in &std::mem::take(&mut self.awake) {
             self.lift(uid);
             let Some((case, known)) = self.cases.get_mut(uid).zip(self.pods.get(uid)) else { continue };
             case.hold.take_if(|hold| hold.until <= at.mono);
+            for id in &case.budgets {
+                if let Some(broker) = self.brokers.get_mut(id) {
+                    broker.expire(at.mono);
+                }
+            }
             let Some(case) = self.cases.get(uid) else { continue };
             let pod = &known.pod;
-            let (mut until, mut on) = (None, None);
+            let (mut until, mut on, mut ticket) = (None, None, None);
             let (why, about) = match self.judge(pod, case, at) {
                 Verdict::Rest(why, about) => (why, about),
                 Verdict::Later(why, about, when) => {
@@ -131,15 +99,10 @@ impl Engine {
                     (until, on) = (when, Some(budget.clone()));
                     (why, Some(budget))
                 }
-                Verdict::Go(broker) => {
-                    let rank = rank(pod, case.due, broker.is_none(), at.ms);
-                    let left = grace::latest_start(pod.grace, case.due).saturating_sub(at.ms);
-                    let urgent = (0..grace::millis(URGENT)).contains(&left);
-                    let about = broker.clone().or_else(|| case.budgets.first().cloned());
-                    let candidate = Candidate { rank, uid: Arc::clone(uid), broker, urgent };
-                    queues.entry(Arc::clone(&pod.id.namespace)).or_default().push(candidate);
-                    stay.push(Arc::clone(uid));
-                    (Why::WaitingForTurn, about)
+                Verdict::Go { free, broker } => {
+                    on = case.budgets.first().cloned();
+                    ticket = Some(Ticket::new(pod, case.due, free, broker));
+                    (Why::WaitingForTurn, on.clone())
                 }
             };
             if may_delete(pod, case) {
@@ -153,10 +116,11 @@ impl Engine {
             }
             standing.push((Arc::clone(uid), why, about));
             self.lay(uid, until, on, at);
+            self.enqueue(uid, ticket);
         }
-        self.sleepers(at, &mut wake);
-        self.evict(queues, at, &mut wake);
+        let sent = self.evict(at, &mut wake);
         self.delete(&at_deadline, at, &mut wake);
+        self.set_timers(handled, at, &mut wake);
         for (uid, why, about) in standing {
             let under_way = self.cases.get(&uid).is_some_and(|case| case.flight.is_some());
             let waits = why == Why::WaitingForTurn;
@@ -169,7 +133,11 @@ impl Engine {
             };
             self.stand(&uid, why, about, at);
         }
-        self.awake.extend(stay.into_iter().chain(at_deadline));
+        for uid in sent {
+            let about = self.cases.get(&uid).and_then(|case| case.budgets.first().cloned());
+            self.stand(&uid, Why::Evicting, about, at);
+        }
+        self.awake.extend(at_deadline);
         self.speak(at, &mut wake);
         let limit = self.settings.answer_limit;
         let sent = self.flights.values().filter(|flight| !flight.given_up).map(|flight| flight.sent).min();
@@ -226,18 +194,22 @@ impl Engine {
                 return Verdict::Later(Why::NothingReplacesIt, budget.cloned(), mono(start));
             }
         }
+        let gathered = case.noticed.plus(GATHER);
         let Some((budget, broker)) = budget.and_then(|id| Some((id, self.brokers.get(id)?))) else {
-            return Verdict::Go(None);
+            // Its replacement competes with those that others wait for.
+            if at.mono < gathered && !pod.is_outside_budgets() {
+                return Verdict::Later(Why::WaitingForTurn, None, gathered);
+            }
+            return Verdict::Go { free: pod.is_outside_budgets(), broker: None };
         };
         if !pod.ready && broker.budget.lets_unready_go() {
-            return Verdict::Go(None);
+            return Verdict::Go { free: true, broker: None };
         }
-        let gathered = case.noticed.plus(GATHER);
         if at.mono < gathered {
             return Verdict::Budget(Why::WaitingForTurn, budget.clone(), Some(gathered));
         }
         if broker.room(at.mono) > 0 {
-            return Verdict::Go(Some(budget.clone()));
+            return Verdict::Go { free: false, broker: Some(budget.clone()) };
         }
         let why = match broker.closed() {
             Closed::NotProcessed => Why::BudgetNotProcessed,
@@ -278,50 +250,60 @@ impl Engine {
         self.server.room(at.mono, all, most) > 0 && own < most / 2
     }
 
-    fn evict(&mut self, queues: BTreeMap<Arc<str>, Vec<Candidate>>, at: At, wake: &mut Wake) {
-        let turn = |candidate: &Candidate, served: u64, namespace: &Arc<str>| {
-            let hopeless = candidate.rank.class == Class::TooLate;
-            (hopeless, !candidate.urgent, served, candidate.rank, Arc::clone(namespace))
-        };
-        let floor =
-            queues.keys().filter_map(|namespace| self.served.get(namespace)).min().copied().unwrap_or(0);
-        let mut turns = BTreeSet::new();
-        let mut rows: BTreeMap<Arc<str>, VecDeque<Candidate>> = BTreeMap::new();
-        for (namespace, mut row) in queues {
-            row.sort_by(|a, b| (a.rank, &a.uid).cmp(&(b.rank, &b.uid)));
-            // Whoever comes anew does not have all the turns that it did not need.
-            let served = *self
-                .served
-                .entry(Arc::clone(&namespace))
-                .and_modify(|n| *n = (*n).max(floor))
-                .or_insert(floor);
-            if let Some(head) = row.first() {
-                turns.insert(turn(head, served, &namespace));
-            }
-            rows.insert(namespace, row.into());
-        }
-        while let Some((.., namespace)) = turns.pop_first() {
-            let Some(row) = rows.get_mut(&namespace) else { continue };
-            let Some(candidate) = row.pop_front() else { continue };
-            let sent = match self.try_evict(&candidate, &namespace, at, wake) {
-                Tried::Sent => 1,
-                Tried::NotNow => 0,
-                Tried::Full => continue,
-                Tried::Empty => return,
-            };
-            let served = self.served.entry(Arc::clone(&namespace)).or_default();
-            *served += sent;
-            let served = *served;
-            if let Some(head) = rows.get(&namespace).and_then(VecDeque::front) {
-                turns.insert(turn(head, served, &namespace));
-            }
-        }
+    /// Gives a pod that can go its place among all that can.
+    fn enqueue(&mut self, uid: &Arc<str>, ticket: Option<Ticket>) {
+        let (Some(ticket), Some(known)) = (ticket, self.pods.get(uid)) else { return };
+        let Some(case) = self.cases.get_mut(uid) else { return };
+        self.queue.put(&known.pod.id.namespace, uid, &ticket);
+        case.ticket = Some(ticket);
     }
 
-    fn try_evict(&mut self, candidate: &Candidate, namespace: &Arc<str>, at: At, wake: &mut Wake) -> Tried {
-        let broker = candidate.broker.as_ref().and_then(|id| self.brokers.get(id));
-        if let Some(broker) = broker.filter(|broker| broker.room(at.mono) == 0) {
-            wake.maybe(broker.wake(at.mono));
+    /// Makes requests for those whose turn it is, and says for whom.
+    fn evict(&mut self, at: At, wake: &mut Wake) -> Vec<Arc<str>> {
+        let mut sent = Vec::new();
+        if self.queue.is_empty() {
+            return sent;
+        }
+        let served = |namespace: &Arc<str>| self.served.get(namespace).copied();
+        let floor = self.queue.namespaces().filter_map(served).min().unwrap_or(0);
+        let mut turns = BTreeSet::new();
+        for namespace in self.queue.namespaces() {
+            // Whoever comes anew does not have all the turns that it did not need.
+            let served = self.served.entry(Arc::clone(namespace)).or_insert(floor);
+            *served = (*served).max(floor);
+            if let Some((rank, uid)) = self.queue.head(namespace, *served, at.ms) {
+                turns.insert((rank, Arc::clone(namespace), uid));
+            }
+        }
+        while let Some((rank, namespace, uid)) = turns.pop_first() {
+            let mut served = rank.served;
+            match self.try_evict(&uid, &namespace, at, wake) {
+                Tried::Sent => {
+                    served += 1;
+                    self.served.insert(Arc::clone(&namespace), served);
+                    self.lift(&uid);
+                    sent.push(uid);
+                }
+                // Others of its budget were first.
+                Tried::NotNow => {
+                    self.dequeue(&uid);
+                    self.awake.insert(uid);
+                }
+                Tried::Full => continue,
+                Tried::Empty => break,
+            }
+            if let Some((rank, uid)) = self.queue.head(&namespace, served, at.ms) {
+                turns.insert((rank, namespace, uid));
+            }
+        }
+        sent
+    }
+
+    fn try_evict(&mut self, uid: &Arc<str>, namespace: &Arc<str>, at: At, wake: &mut Wake) -> Tried {
+        let ticket = self.cases.get(uid).and_then(|case| case.ticket.as_ref());
+        let budget = ticket.and_then(|ticket| ticket.broker.clone());
+        let broker = budget.as_ref().and_then(|id| self.brokers.get(id));
+        if broker.is_some_and(|broker| broker.room(at.mono) == 0) {
             return Tried::NotNow;
         }
         if !self.has_room(namespace, at) {
@@ -336,8 +318,7 @@ impl Engine {
             wake.at(self.bucket.ready());
             return Tried::Empty;
         }
-        let Some((case, known)) = self.cases.get_mut(&candidate.uid).zip(self.pods.get(&candidate.uid))
-        else {
+        let Some((case, known)) = self.cases.get_mut(uid).zip(self.pods.get(uid)) else {
             return Tried::NotNow;
         };
         let pod = &known.pod;
@@ -350,14 +331,15 @@ impl Engine {
         self.last_attempt = attempt.0;
         case.flight = Some(attempt);
         case.attempts = case.attempts.saturating_add(1);
-        if let Some(broker) = candidate.broker.as_ref().and_then(|id| self.brokers.get_mut(id)) {
+        if let Some((id, broker)) = budget.as_ref().and_then(|id| Some((id, self.brokers.get_mut(id)?))) {
             broker.book(attempt, &pod.id.name, at.mono);
+            self.touched.insert(id.clone());
         }
         let flight = Flight {
-            uid: Arc::clone(&candidate.uid),
+            uid: Arc::clone(uid),
             namespace: Arc::clone(namespace),
             name: Arc::clone(&pod.id.name),
-            broker: candidate.broker.clone(),
+            broker: budget,
             deletion: false,
             grace,
             sent: at.mono,

@@ -24,35 +24,40 @@ impl Engine {
         }
         (case.why, case.about) = (why, about);
         let said = case.said.as_ref().is_some_and(|(why, about)| *why == case.why && *about == case.about);
-        if said || matches!(case.why, Why::WaitingForTurn | Why::Evicting) {
-            self.unsaid.remove(uid);
-        } else {
-            self.unsaid.insert(Arc::clone(uid));
+        let silent = said || matches!(case.why, Why::WaitingForTurn | Why::Evicting);
+        let wait = if case.why.is_blocked() { SAY_AFTER } else { Duration::ZERO };
+        let says = (!silent).then(|| case.since.0.plus(wait));
+        if let Some(before) = std::mem::replace(&mut case.says, says) {
+            self.unsaid.remove(&(before, Arc::clone(uid)));
+        }
+        if let Some(when) = says {
+            self.unsaid.insert((when, Arc::clone(uid)));
         }
     }
 
     /// Reports what changed and lasted.
     pub(super) fn speak(&mut self, at: At, wake: &mut Wake) {
         let mut culprits = Culprits::new();
-        let mut reports = Vec::new();
-        for uid in &self.unsaid {
-            let Some(case) = self.cases.get(uid) else { continue };
-            let ready = case.since.0.plus(SAY_AFTER);
-            if case.why.is_blocked() && at.mono < ready {
-                wake.at(ready);
-                continue;
-            }
-            if let Some(standing) = self.standing(uid, &mut culprits) {
-                reports.push((Arc::clone(uid), standing));
-            }
+        let mut ready = Vec::new();
+        while let Some((when, uid)) = self.unsaid.first().cloned()
+            && when <= at.mono
+        {
+            self.unsaid.pop_first();
+            ready.push(uid);
         }
-        for (uid, standing) in reports {
+        // As those who ask see them, whatever order they got ready in.
+        ready.sort_unstable();
+        for uid in ready {
+            let standing = self.standing(&uid, &mut culprits);
             if let Some(case) = self.cases.get_mut(&uid) {
+                case.says = None;
                 case.said = Some((case.why, case.about.clone()));
             }
-            self.unsaid.remove(&uid);
-            self.report(Report::Standing(standing));
+            if let Some(standing) = standing {
+                self.report(Report::Standing(standing));
+            }
         }
+        wake.maybe(self.unsaid.first().map(|(when, _)| *when));
         self.forecast(at, wake);
     }
 
@@ -139,14 +144,15 @@ impl Engine {
 
     fn forecast(&mut self, at: At, wake: &mut Wake) {
         let mut ready: Vec<BatchKey> = Vec::new();
-        for (key, batch) in &self.batches {
-            match Self::batch_ready(batch) {
+        for key in &self.untold {
+            match self.batches.get(key).and_then(Self::batch_ready) {
                 Some(when) if when <= at.mono => ready.push(key.clone()),
                 Some(when) => wake.at(when),
                 None => {}
             }
         }
         for key in ready {
+            self.untold.remove(&key);
             let start = self.batches.get(&key).and_then(|batch| forecast::p90(self.starts_of(&key, batch)));
             let Some(batch) = self.batches.get_mut(&key) else { continue };
             let left = Duration::from_millis(u64::try_from(batch.left).unwrap_or(0));

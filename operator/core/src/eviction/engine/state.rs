@@ -11,6 +11,7 @@ use super::super::grace::Millis;
 use super::super::notice::{NotEligible, Notice};
 use super::super::why::Why;
 use super::super::{BudgetRef, Deletion, Expired, Owner, Pod};
+use super::queue::Ticket;
 use crate::time::Mono;
 
 /// A pod that was seen.
@@ -117,6 +118,10 @@ pub(in super::super) struct Case {
     pub(super) waits: Option<BudgetRef>,
     /// When it wakes by itself.
     pub(super) alarm: Option<Mono>,
+    /// Its place among those that can go.
+    pub(super) ticket: Option<Ticket>,
+    /// When its standing is told.
+    pub(super) says: Option<Mono>,
 }
 
 /// The pods that sleep until a budget changes.
@@ -125,6 +130,8 @@ pub(in super::super) struct Waiting {
     /// The budget as they saw it; `None` when it was not there.
     pub(super) seen: Option<Outlook>,
     pub(super) pods: BTreeSet<Arc<str>>,
+    /// When that budget is looked at by itself.
+    pub(super) timer: Option<Mono>,
 }
 
 /// A request under way.
