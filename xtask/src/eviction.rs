@@ -45,4 +45,8 @@ pub(crate) struct EvictionArgs {
     /// Keep the rows of earlier runs in target/bench/eviction.json that are not measured anew
     #[arg(long)]
     pub(crate) add: bool,
+
+    /// Control planes at once, for scenarios that mostly wait
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=8))]
+    pub(crate) at_once: u8,
 }

@@ -79,6 +79,7 @@ impl From<eviction::EvictionArgs> for bench::eviction::Options {
             release: args.release,
             strict: args.strict,
             add: args.add,
+            at_once: usize::from(args.at_once),
         }
     }
 }

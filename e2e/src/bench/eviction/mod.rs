@@ -14,10 +14,12 @@ mod stage;
 mod target;
 mod words;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
+use futures::{StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 
 use contender::Contender;
@@ -45,6 +47,8 @@ pub struct Options {
     pub strict: bool,
     /// Whether rows of earlier runs stay that are not measured anew.
     pub add: bool,
+    /// How many control planes at once, at least 1.
+    pub at_once: usize,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -90,6 +94,19 @@ impl Report {
         self.rows.sort_by_key(|row| (scenario(row), row.controller_qps, contender(row)));
     }
 
+    /// A picture for each scenario and pace.
+    fn plot(&self, dir: &Path) -> Result<()> {
+        let all: BTreeSet<(&str, u32)> =
+            self.rows.iter().map(|row| (row.scenario.as_str(), row.controller_qps)).collect();
+        for (scenario, qps) in all {
+            let of_this = |row: &&Row| (row.scenario.as_str(), row.controller_qps) == (scenario, qps);
+            let rows: Vec<&Row> = self.rows.iter().filter(of_this).collect();
+            let file = dir.join(format!("eviction-{scenario}-{qps}.svg"));
+            fs::write(&file, plot::svg(&rows, self.limit)).context("cannot write a plot")?;
+        }
+        Ok(())
+    }
+
     fn write(&self, dir: &Path) -> Result<()> {
         let text = serde_json::to_string_pretty(self)?;
         fs::write(dir.join(JSON), text).context("cannot write eviction.json")
@@ -117,28 +134,29 @@ pub async fn run(options: &Options) -> Result<bool> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench");
     fs::create_dir_all(&dir).context("cannot make target/bench")?;
     let mut report = Report::read(&dir, options, release)?;
+    let mut planned = Vec::new();
     for scenario in scenarios {
         for pace in &paces {
-            for contender in &contenders {
-                if !takes_part(scenario, *contender) {
-                    continue;
-                }
+            for contender in contenders.iter().filter(|contender| takes_part(scenario, **contender)) {
                 report.forget(scenario.id, *pace, contender.id());
-                for _ in 0..options.runs {
-                    let row = run::run(scenario, *contender, *pace, options.limit, options.release).await;
-                    let row = row.with_context(|| format!("{} with {}", scenario.id, contender.name()))?;
-                    println!("{}", report::line(&row));
-                    report.rows.push(row);
-                    report.sort();
-                    report.write(&dir)?;
-                }
+                planned.extend((0..options.runs).map(|_| (scenario, *pace, *contender)));
             }
-            let of_this = |row: &&Row| row.scenario == scenario.id && row.controller_qps == pace.qps;
-            let these: Vec<&Row> = report.rows.iter().filter(of_this).collect();
-            let file = dir.join(format!("eviction-{}-{}.svg", scenario.id, pace.qps));
-            fs::write(&file, plot::svg(&these, options.limit)).context("cannot write a plot")?;
         }
     }
+    let runs = planned.into_iter().map(|(scenario, pace, contender)| async move {
+        let row = run::run(scenario, contender, pace, options.limit, options.release).await;
+        row.with_context(|| format!("{} with {}", scenario.id, contender.name()))
+    });
+    let mut runs = stream::iter(runs).buffer_unordered(options.at_once.max(1));
+    while let Some(row) = runs.next().await {
+        let row = row?;
+        println!("{}", report::line(&row));
+        report.rows.push(row);
+        report.sort();
+        report.write(&dir)?;
+    }
+    drop(runs);
+    report.plot(&dir)?;
     let rows = &report.rows;
     let ours: Vec<&Row> = rows.iter().filter(|row| row.contender == Contender::Ours.id()).collect();
     let judged: Vec<_> = ours.iter().map(|row| (*row, target::judge(row))).collect();

@@ -61,8 +61,13 @@ pub(super) fn svg(rows: &[&Row], limit: u32) -> String {
         let n = names.iter().position(|name| *name == row.contender).unwrap_or_default();
         let colour = COLOURS[n % COLOURS.len()];
         let mut points = format!("{:.1},{:.1}", x(0.0), y(0));
-        for (pods, at) in row.evicted_at.iter().enumerate() {
-            let _ = write!(points, " {:.1},{:.1} {:.1},{:.1}", x(*at), y(pods), x(*at), y(pods + 1));
+        let (mut told, all) = ((x(0.0), 0), row.evicted_at.len());
+        for (pods, at) in (1..).zip(&row.evicted_at) {
+            // Steps that nobody could tell apart are one.
+            if x(*at) - told.0 >= 1.0 || pods == all {
+                let _ = write!(points, " {:.1},{:.1} {:.1},{:.1}", x(*at), y(told.1), x(*at), y(pods));
+                told = (x(*at), pods);
+            }
         }
         let _ = writeln!(
             text,

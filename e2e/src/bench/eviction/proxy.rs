@@ -76,13 +76,12 @@ struct Shared {
 impl Proxy {
     /// Starts it in front of a control plane. Whoever asks logs in as it would there, or is `user`, if that is given.
     pub(super) async fn start(plane: &ControlPlane, user: Option<&str>) -> Result<Self> {
-        let mut config: Config = match user {
-            Some(user) => plane.config_for_user(user, Some("system:masters")).await?,
-            None => {
-                let mut nobody = plane.config_for_user("eci-bench:proxy", None).await?;
-                nobody.auth_info = AuthInfo::default();
-                nobody
-            }
+        let mut config: Config = if let Some(user) = user {
+            plane.config_for_user(user, Some("system:masters")).await?
+        } else {
+            let mut nobody = plane.config_for_user("eci-bench:proxy", None).await?;
+            nobody.auth_info = AuthInfo::default();
+            nobody
         };
         // A watch lasts as long as the server wants.
         config.read_timeout = None;

@@ -109,12 +109,11 @@ pub(super) async fn run(
     let observer = Observer::start(bed.plane(), Some(NAMESPACE)).await?;
     let mut vendor = Vendor::start(bed.plane(), Behaviour::QUIET).await?;
     let mut words = Words::start(bed.plane(), NAMESPACE).await?;
-    let mut peer = match contender {
-        Contender::Ours => None,
-        _ => {
-            let server = bed.proxy().map(Proxy::url);
-            Some(Peerage::prepare(contender, bed.plane(), server, (DOOMED_NODE, NAMESPACE), lead).await?)
-        }
+    let mut peer = if contender == Contender::Ours {
+        None
+    } else {
+        let server = bed.proxy().map(Proxy::url);
+        Some(Peerage::prepare(contender, bed.plane(), server, (DOOMED_NODE, NAMESPACE), lead).await?)
     };
     let busy = load();
     let log = bed.plane().audit_log_path();

@@ -65,7 +65,7 @@ fn reasons_that_pass_at_once_are_not_told() {
     scene.notice(&all, 0);
     let effects = scene.wait(200);
     scene.answer(evictions(&effects)[0].attempt, Answer::BudgetNotProcessed);
-    scene.ms += 900;
+    scene.ms += 450;
     let effects = scene.saw_budget(budget(2, 3, 3));
     scene.answer(evictions(&effects)[0].attempt, Answer::Accepted);
     assert_eq!(scene.said().iter().filter(|(_, why)| why.is_blocked()).count(), 0, "{:?}", scene.said());

@@ -32,7 +32,7 @@ pub const EVENT_LIMIT: usize = 4_096;
 /// Most workloads whose start times are kept.
 pub const WORKLOAD_LIMIT: usize = 4_096;
 /// How long a reason has to last before it is reported: most pass by themselves.
-pub const SAY_AFTER: Duration = Duration::from_secs(1);
+pub const SAY_AFTER: Duration = Duration::from_millis(500);
 /// Most blocked pods that [`Engine::blocked`] tells.
 pub const BLOCKED_LIMIT: usize = 20;
 
