@@ -112,7 +112,7 @@ fn a_pod_that_vanishes_without_a_deletion_timestamp_was_terminated_all_the_same(
 #[test]
 fn in_a_list_replacements_count_before_the_pods_that_they_replaced_went() {
     let (mut ledger, doomed) = three();
-    ledger.budget(at(11), &budget(2, 1));
+    ledger.budget(&budget(2, 1));
     // Seen one after the other, the second of them would be one too many: as by who was blind meanwhile, it is none.
     let seen = [
         terminating("p1"),

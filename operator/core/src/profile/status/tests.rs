@@ -77,7 +77,7 @@ fn what_waits_for_the_operator_is_reconciling_and_what_waits_for_a_person_is_sta
         ("Audit", Webhook::Off, invalid, "False InvalidSpec Stalled"),
         ("Disabled", Webhook::Told(None), None, "True Disabled"),
     ] {
-        let facts = Facts { webhook, refusal, ..Facts::default() };
+        let facts = Facts { refusal, webhook, ..Facts::default() };
         let status = status(None, (&in_mode(mode), 3), &facts, true, at(1));
         let is = |type_: &str| status.conditions.iter().find(|condition| condition.type_ == type_);
         let ready = is("Ready").unwrap();
