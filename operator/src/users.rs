@@ -11,7 +11,9 @@ use std::time::Duration;
 use eci_api::condition::Reason;
 use eci_api::eci_profile::{EciProfile, EciProfileSpec};
 use eci_core::cloud_resource::{Mark, Problem, User, marks_of_pod, marks_of_profile};
+use eci_core::profile::data_caches::Reach;
 use eci_core::time::Mono;
+use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::ListParams;
 use kube::core::{ApiResource, DynamicResourceScope};
@@ -43,7 +45,37 @@ const MAKERS: [(&str, &str, &str, Option<&str>); 6] = [
 ];
 
 /// What was found by a look.
-type Found = Result<Vec<(User, BTreeSet<Mark>)>, Problem>;
+type Found = Result<Uses, Problem>;
+
+/// Who uses what.
+#[derive(Debug, Default)]
+struct Uses {
+    /// By what they name themselves.
+    marks: Vec<(User, BTreeSet<Mark>)>,
+    /// Profiles by which pods mount the DataCaches of their own namespaces.
+    mounting: Vec<(User, Reach)>,
+}
+
+impl Uses {
+    fn is_full(&self) -> bool {
+        self.marks.len() + self.mounting.len() >= MOST_USERS
+    }
+
+    fn add_marks(&mut self, user: User, marks: BTreeSet<Mark>) {
+        if !marks.is_empty() && !self.is_full() {
+            self.marks.push((user, marks));
+        }
+    }
+
+    /// A profile. One that is being deleted, or cannot be read, is none.
+    fn add_profile(&mut self, object: &Lean) {
+        let Some((user, spec)) = profile_of(object) else { return };
+        if let Some(reach) = Reach::of(&spec).filter(|_| !self.is_full()) {
+            self.mounting.push((user.clone(), reach));
+        }
+        self.add_marks(user, marks_of_profile(&spec));
+    }
+}
 
 /// Looks who uses what.
 pub(crate) struct UserSurvey {
@@ -77,18 +109,53 @@ impl UserSurvey {
             *newest = None;
             *newest = Some((now, self.look().await?));
         }
-        Ok(match newest.as_ref() {
+        let (mut users, mounting) = match newest.as_ref() {
             Some((_, Ok(found))) => {
-                let uses = found.iter().filter(|(_, theirs)| !theirs.is_disjoint(marks));
-                Ok(uses.map(|(user, _)| user.clone()).collect())
+                let uses = found.marks.iter().filter(|(_, theirs)| !theirs.is_disjoint(marks));
+                let named =
+                    |reach: &Reach| marks.iter().any(|m| data_cache(m).is_some_and(|(_, n)| reach.names(n)));
+                let mounting: Vec<_> =
+                    found.mounting.iter().filter(|(_, reach)| named(reach)).cloned().collect();
+                (uses.map(|(user, _)| user.clone()).collect::<Vec<_>>(), mounting)
             }
-            Some((_, Err(problem))) => Err(problem.clone()),
-            None => Ok(Vec::new()),
-        })
+            Some((_, Err(problem))) => return Ok(Err(problem.clone())),
+            None => return Ok(Ok(Vec::new())),
+        };
+        drop(newest);
+        let namespace = marks.iter().find_map(|mark| data_cache(mark).map(|(namespace, _)| namespace));
+        if let Some(namespace) = namespace.filter(|_| !mounting.is_empty()) {
+            match self.labels_of(namespace).await? {
+                Ok(Some(labels)) => {
+                    let covering = mounting.into_iter().filter(|(_, reach)| reach.covers(namespace, &labels));
+                    users.extend(covering.map(|(user, _)| user));
+                }
+                Ok(None) => {}
+                Err(problem) => return Ok(Err(problem)),
+            }
+        }
+        Ok(Ok(users))
+    }
+
+    /// The labels of a namespace in which pods can be made; `None` of one that goes or is gone.
+    async fn labels_of(
+        &self,
+        namespace: &str,
+    ) -> Result<Result<Option<BTreeMap<String, String>>, Problem>, KubeError> {
+        let api: Api<Namespace> = Api::all(self.client.clone());
+        match call("get", || format!("Namespace {namespace}"), api.get_metadata(namespace)).await {
+            Ok(found) => {
+                let there = found.map(|found| found.metadata).filter(|m| m.deletion_timestamp.is_none());
+                Ok(Ok(there.map(|metadata| metadata.labels.unwrap_or_default())))
+            }
+            Err(KubeError::Refused { code: 403, message, .. }) => {
+                Ok(Err(may_not("get", "namespaces", "", None, &message)))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     async fn look(&self) -> Result<Found, KubeError> {
-        let mut found = Vec::new();
+        let mut found = Uses::default();
         let places: Vec<Option<&String>> = match &self.namespaces {
             None => vec![None],
             Some(namespaces) => namespaces.iter().map(Some).collect(),
@@ -101,9 +168,14 @@ impl UserSurvey {
                     Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
                 };
                 let params = fields.map_or_else(ListParams::default, |f| ListParams::default().fields(f));
-                match pages(&api, plural, params, |object| user_of(kind, object), &mut found).await {
+                let add = |object: &Lean| {
+                    if let Some((user, marks)) = user_of(kind, object) {
+                        found.add_marks(user, marks);
+                    }
+                };
+                match pages(&api, plural, params, add).await {
                     Err(KubeError::Refused { code: 403, message, .. }) => {
-                        return Ok(Err(may_not(plural, group, *place, &message)));
+                        return Ok(Err(may_not("list", plural, group, *place, &message)));
                     }
                     other => other?,
                 }
@@ -111,13 +183,14 @@ impl UserSurvey {
         }
         let profile = ApiResource::erase::<EciProfile>(&());
         let api: Api<Lean> = Api::all_with(self.client.clone(), &profile);
-        match pages(&api, "eciprofiles", ListParams::default(), profile_of, &mut found).await {
+        let add = |object: &Lean| found.add_profile(object);
+        match pages(&api, "eciprofiles", ListParams::default(), add).await {
             // Nobody has profiles where the kind is not installed.
             Err(KubeError::Refused { code: 404, .. }) => {}
             // An operator of named namespaces may have no right to what has none.
             Err(KubeError::Refused { code: 403, .. }) if self.namespaces.is_some() => {}
             Err(KubeError::Refused { code: 403, message, .. }) => {
-                return Ok(Err(may_not("eciprofiles", eci_api::GROUP, None, &message)));
+                return Ok(Err(may_not("list", "eciprofiles", eci_api::GROUP, None, &message)));
             }
             other => other?,
         }
@@ -125,13 +198,21 @@ impl UserSurvey {
     }
 }
 
-fn may_not(plural: &str, group: &str, place: Option<&String>, said: &str) -> Problem {
+/// The DataCache that a mark names: its namespace and its name.
+fn data_cache(mark: &Mark) -> Option<(&str, &str)> {
+    match mark {
+        Mark::DataCache { namespace, name } => Some((namespace, name)),
+        _ => None,
+    }
+}
+
+fn may_not(verb: &str, plural: &str, group: &str, place: Option<&String>, said: &str) -> Problem {
     let dot = if group.is_empty() { "" } else { "." };
     let place = place.map(|namespace| format!(" in namespace {namespace}")).unwrap_or_default();
     Problem {
         reason: Reason::UsersUnknown,
         message: format!(
-            "The operator may not look whether pods would start from this resource, and does not delete it: give its ServiceAccount the verb list on {plural}{dot}{group}{place}, as the chart does, or set the annotation {}=true. The API server says: {said}.",
+            "The operator may not look whether pods would start from this resource, and does not delete it: give its ServiceAccount the verb {verb} on {plural}{dot}{group}{place}, as the chart does, or set the annotation {}=true. The API server says: {said}.",
             eci_api::FORCE_DELETE
         ),
     }
@@ -153,14 +234,12 @@ async fn pages(
     api: &Api<Lean>,
     plural: &str,
     params: ListParams,
-    user: impl Fn(&Lean) -> Option<(User, BTreeSet<Mark>)>,
-    found: &mut Vec<(User, BTreeSet<Mark>)>,
+    mut add: impl FnMut(&Lean),
 ) -> Result<(), KubeError> {
     let mut params = params.limit(PAGE);
     for _ in 0..MAX_PAGES {
         let Some(list) = call("list", || plural.to_owned(), api.list(&params)).await? else { return Ok(()) };
-        let room = MOST_USERS.saturating_sub(found.len());
-        found.extend(list.items.iter().filter_map(&user).take(room));
+        list.items.iter().for_each(&mut add);
         match list.metadata.continue_.filter(|token| !token.is_empty()) {
             None => return Ok(()),
             Some(token) => params.continue_token = Some(token),
@@ -195,15 +274,13 @@ fn user_of(kind: &'static str, object: &Lean) -> Option<(User, BTreeSet<Mark>)> 
     (!marks.is_empty()).then_some((user, marks))
 }
 
-fn profile_of(object: &Lean) -> Option<(User, BTreeSet<Mark>)> {
+fn profile_of(object: &Lean) -> Option<(User, EciProfileSpec)> {
     if object.metadata.deletion_timestamp.is_some() {
         return None;
     }
     // One that cannot be read pins nothing.
     let spec: EciProfileSpec = serde_json::from_value(object.spec.as_ref()?.rest.clone()).ok()?;
-    let marks = marks_of_profile(&spec);
-    let user = User { kind: "EciProfile", namespace: None, name: object.metadata.name.clone()? };
-    (!marks.is_empty()).then_some((user, marks))
+    Some((User { kind: "EciProfile", namespace: None, name: object.metadata.name.clone()? }, spec))
 }
 
 /// Whether a Job has ended.
@@ -373,13 +450,24 @@ mod tests {
 
     #[test]
     fn profiles_are_read_and_one_that_cannot_be_read_pins_nothing() {
-        let of = |spec: Value| profile_of(&lean(json!({ "metadata": { "name": "base" }, "spec": spec })));
+        let of = |spec: Value| {
+            let mut uses = Uses::default();
+            uses.add_profile(&lean(json!({ "metadata": { "name": "base" }, "spec": spec })));
+            uses
+        };
         let selector = json!({ "podSelector": { "matchLabels": { "a": "b" } } });
         let cache = json!({ "mode": "Pinned", "refs": [{ "namespace": "shop", "name": "web" }] });
-        let (user, marks) = of(json!({ "selector": selector, "imageCache": cache })).unwrap();
-        assert_eq!(user.to_string(), "EciProfile base");
-        assert_eq!(marks.len(), 1);
-        assert!(of(json!({ "selector": selector, "imageCache": { "mode": 7 } })).is_none());
-        assert!(of(json!({ "selector": selector })).is_none());
+        let pins = of(json!({ "selector": selector, "imageCache": cache }));
+        assert_eq!((pins.marks[0].0.to_string(), pins.marks[0].1.len()), ("EciProfile base".to_owned(), 1));
+        assert!(pins.mounting.is_empty());
+        let mounts = json!([{ "name": "model", "mountPath": "/model" }]);
+        let mounts = of(json!({ "selector": selector, "dataCaches": mounts }));
+        assert!(mounts.marks.is_empty() && mounts.mounting[0].1.names("model"));
+        for spec in
+            [json!({ "selector": selector, "imageCache": { "mode": 7 } }), json!({ "selector": selector })]
+        {
+            let none = of(spec);
+            assert!(none.marks.is_empty() && none.mounting.is_empty(), "{none:?}");
+        }
     }
 }

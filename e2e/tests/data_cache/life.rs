@@ -6,15 +6,14 @@ use eci_e2e::stack::{DataCaches, Stack, StackOptions, data_id, told};
 use eci_sim::faults::{Effect, Fault, Seen};
 use serde_json::{Value, json};
 
-use crate::{LATER, SOON, at, file, stack, story};
+use crate::{LATER, SOON, apply, at, file, stack, story};
 
 /// A secret of the namespace with these keys.
-async fn secret(stack: &Stack, namespace: &str, name: &str, data: Value) -> Result<()> {
+pub(crate) async fn secret(stack: &Stack, namespace: &str, name: &str, data: Value) -> Result<()> {
     let secret = json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": { "name": name, "namespace": namespace }, "stringData": data,
     });
-    stack.plane().kubectl_stdin(["apply", "-f", "-"], &secret.to_string()).await?.ok()?;
-    Ok(())
+    apply(stack, &secret).await
 }
 
 #[tokio::test]

@@ -3,13 +3,17 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod endings;
+mod in_use;
 mod life;
+mod mount;
 mod place;
 
 use std::time::Duration;
 
 use anyhow::Result;
 use eci_e2e::stack::{Stack, StackOptions};
+use eci_e2e::testbed::StartOptions;
 use eci_sim::world::call::{Effect, LedgerEntry};
 use eci_sim::world::data_cache::DataView;
 use serde_json::{Value, json};
@@ -24,8 +28,18 @@ const LATER: Duration = Duration::from_mins(3);
 async fn stack() -> &'static Stack {
     static STACK: OnceCell<Stack> = OnceCell::const_new();
     STACK
-        .get_or_init(|| async { Stack::start(StackOptions::default()).await.expect("the stack starts") })
+        .get_or_init(|| async {
+            // With a scheduler and nodes on which pods run.
+            let options = StackOptions { plane: StartOptions::default(), ..StackOptions::default() };
+            Stack::start(options).await.expect("the stack starts")
+        })
         .await
+}
+
+/// Writes an object.
+async fn apply(stack: &Stack, object: &Value) -> Result<()> {
+    stack.plane().kubectl_stdin(["apply", "-f", "-"], &object.to_string()).await?.ok()?;
+    Ok(())
 }
 
 /// A spec with a file of a web server.

@@ -4,18 +4,10 @@
 //! The causes of one file share a stack, and there are few tests: they wait for most of their time, for clocks that
 //! cannot be wound (a minute after a used-up quota, a minute between two looks at what vanished), and wait together.
 
-//!
-//! What users of other controllers of cloud resources complain of is a test each: a permission that comes late heals
-//! without a restart (`identity`, `permission_granted`), and is counted meanwhile (`eci_operator_objects`, in
-//! `operator/tests/metrics.rs`); many objects share their polls (`operator/src/observe/tests.rs`) and a limit of calls
-//! (`throttling`); what was half made, or deleted by hand, is made once (`specs/states.rs`, `vanishes` and `lost_answers`);
-//! a namespace goes with its secrets (`image_cache/life.rs`); a delete that hits a quota, of what is gone, or refused after
-//! it was carried out ends (`plan/deletion.rs`, and `already_gone` in `objects`); a crash makes no second resource
-//! (`image_cache/crash.rs`); what waits after a lost state waits longer and longer (`plan/refusal.rs`).
-
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod account;
+mod data;
 mod identity;
 mod objects;
 mod outage;
@@ -26,7 +18,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use eci_api::REQUESTED_AT;
 use eci_api::image_cache::ImageCache;
-use eci_e2e::stack::{Caches, condition, message};
+use eci_e2e::stack::{Cache, Caches, Objects, condition, message};
 use serde_json::json;
 
 /// How long something may take that is a matter of seconds.
@@ -38,7 +30,8 @@ const LATER: Duration = Duration::from_mins(2);
 async fn what_befalls_single_objects_is_told_and_heals() -> Result<()> {
     let account = async { Box::pin(account::rows()).await.context("what an account runs out of") };
     let objects = async { Box::pin(objects::rows()).await.context("what one object suffers from") };
-    tokio::try_join!(account, objects).map(|_| ())
+    let data = async { Box::pin(data::rows()).await.context("what befalls data caches") };
+    tokio::try_join!(account, objects, data).map(|_| ())
 }
 
 #[tokio::test]
@@ -61,7 +54,13 @@ enum Needs {
 }
 
 /// Waits until an object is not ready for this reason, and checks that what it says has all of these words.
-async fn told(caches: &Caches, name: &str, reason: &str, needs: Needs, words: &[&str]) -> Result<ImageCache> {
+async fn told<K: Cache>(
+    caches: &Objects<K>,
+    name: &str,
+    reason: &str,
+    needs: Needs,
+    words: &[&str],
+) -> Result<K> {
     let told = caches.says(name, "False", reason, LATER).await?;
     let (is, is_not) = match needs {
         Needs::Patience => ("Reconciling", "Stalled"),
@@ -78,7 +77,7 @@ async fn told(caches: &Caches, name: &str, reason: &str, needs: Needs, words: &[
 }
 
 /// Waits until it is usable, without anybody's help.
-async fn heals(caches: &Caches, name: &str) -> Result<()> {
+async fn heals<K: Cache>(caches: &Objects<K>, name: &str) -> Result<()> {
     let healed = caches.says(name, "True", "Available", LATER).await?;
     for type_ in ["Stalled", "Reconciling"] {
         ensure!(condition(&healed, type_).is_none(), "{name} is usable and {type_}");
@@ -106,7 +105,7 @@ async fn is_still_ready(caches: &Caches, name: &str) -> Result<()> {
 }
 
 /// Asks for another build.
-async fn ask_again(caches: &Caches, name: &str) -> Result<()> {
+async fn ask_again<K: Cache>(caches: &Objects<K>, name: &str) -> Result<()> {
     caches.patch(name, json!({ "metadata": { "annotations": { REQUESTED_AT: "again" } } })).await?;
     Ok(())
 }

@@ -101,10 +101,7 @@ impl<K: Kind> Pass<'_, K> {
         if plan.next != Next::Rest {
             return plan;
         }
-        match self.record.retiring.first().cloned() {
-            Some(id) => self.clear_retired(plan, &id),
-            None => self.clear_strays(plan),
-        }
+        if self.record.retiring.is_empty() { self.clear_strays(plan) } else { self.clear_retired(plan) }
     }
 
     /// A resource of another region is neither seen nor touched; not even the end of its object is, or it would stay

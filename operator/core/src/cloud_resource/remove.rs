@@ -15,18 +15,27 @@ use crate::cloud::CloudId;
 const DELETE_AGAIN: Duration = Duration::from_mins(1);
 
 impl<K: Kind> Pass<'_, K> {
-    /// Deletes what was replaced or given up.
-    pub(super) fn clear_retired(&mut self, plan: Decision<K>, id: &CloudId) -> Decision<K> {
-        match self.remove(id, DeleteReason::Superseded) {
-            None => {
-                self.record.retiring.retain(|retired| retired != id);
-                self.write()
+    /// Deletes what was replaced or given up. One that the cloud does not let us delete keeps none of the others: after
+    /// each refusal in a row it is another one's turn.
+    pub(super) fn clear_retired(&mut self, mut plan: Decision<K>) -> Decision<K> {
+        let mut retiring = self.record.retiring.clone();
+        let refusals = self.memory.trouble.as_ref().map_or(0, |trouble| trouble.count);
+        let turns = usize::try_from(refusals).unwrap_or_default() % retiring.len().max(1);
+        retiring.rotate_left(turns);
+        for id in retiring {
+            match self.remove(&id, DeleteReason::Superseded) {
+                None => {
+                    self.record.retiring.retain(|retired| *retired != id);
+                    return self.write();
+                }
+                Some(removal) if removal.next == Next::Rest => {
+                    plan.wake = soonest(plan.wake, removal.wake);
+                    plan.busy = true;
+                }
+                Some(removal) => return removal,
             }
-            Some(removal) if removal.next == Next::Rest => {
-                Plan { wake: soonest(plan.wake, removal.wake), busy: true, ..plan }
-            }
-            Some(removal) => removal,
         }
+        plan
     }
 
     /// Deletes what is ours by its tags but nothing that the record knows, seen in two lists. With

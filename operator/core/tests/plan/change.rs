@@ -7,7 +7,7 @@ use eci_core::cloud::Meaning;
 use eci_core::cloud_resource::RETIRING_LIMIT;
 
 use crate::said::remembered;
-use crate::scene::{Scene, minutes};
+use crate::scene::{Scene, id, minutes};
 
 const READY: &str = "rest: Ready(Available); Current";
 
@@ -141,6 +141,38 @@ fn a_resource_whose_change_in_place_failed_is_replaced() {
         t.ok(),
         "rest: !Ready(Replacing) Reconciling(Replacing) Updating(Replacing); busy; InProgress"
     );
+}
+
+#[test]
+fn one_that_may_not_be_deleted_keeps_no_other_from_its_end() {
+    let mut t = Scene::replacing();
+    t.edit(|r| r.images = vec!["nginx:3".into()]);
+    t.wait(1);
+    assert_eq!(t.run(), "create 3/1");
+    t.ok();
+    t.edit(|r| r.images = vec!["nginx:1".into()]);
+    t.wait(1);
+    let mut line = t.run();
+    assert_eq!(line, "delete imc-2 Superseded");
+    assert_eq!(t.record().retiring, [id("imc-2"), id("imc-3")]);
+    for _ in 0..20 {
+        if t.record().retiring == [id("imc-2")] {
+            break;
+        }
+        line = match line.as_str() {
+            "delete imc-2 Superseded" => t.fails(Meaning::Denied),
+            "delete imc-3 Superseded" => t.ok(),
+            _ => {
+                t.wait(minutes(3));
+                t.run()
+            }
+        };
+    }
+    assert_eq!(t.record().retiring, [id("imc-2")], "{line}");
+    // And the refused one goes when it may.
+    t.wait(minutes(3));
+    assert_eq!(t.run(), "delete imc-2 Superseded");
+    assert_eq!(t.ok(), READY);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! mounts what another tenant has paid for. A pod that asks never starts without what it asked for: it waits at a
 //! scheduling gate, or is refused.
 
+mod reach;
 mod refusal;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use eci_api::eci_profile::DataCacheMount;
 use k8s_openapi::api::core::v1::{Container, HostPathVolumeSource, Pod, PodSpec, Volume, VolumeMount};
 use sha2::{Digest, Sha256};
 
+pub use reach::Reach;
 pub use refusal::{Asker, Cause, Dropped, Refusal};
 
 use super::Profile;

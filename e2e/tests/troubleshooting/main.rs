@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod complaints;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -39,8 +41,8 @@ struct Row {
     condition: String,
     reason: String,
     message: String,
-    file: String,
-    test: Option<String>,
+    /// Files, and the function in each; a file of manifests has none.
+    shown: Vec<(String, Option<String>)>,
 }
 
 /// What is between two marks.
@@ -55,8 +57,10 @@ fn rows() -> Vec<Row> {
         let cells: Vec<_> = line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect();
         let [fault, condition, reason, message, help, shown] = <[String; 6]>::try_from(cells).unwrap();
         assert!(!help.is_empty(), "{fault}: nothing helps");
-        let mut shown = between(&shown, '`').into_iter();
-        Row { fault, condition, reason, message, file: shown.next().unwrap(), test: shown.next() }
+        let shown = between(&shown, '`');
+        assert!(!shown.is_empty(), "{fault}: nothing shows it");
+        let shown = shown.chunks(2).map(|shown| (shown[0].clone(), shown.get(1).cloned())).collect();
+        Row { fault, condition, reason, message, shown }
     });
     rows.collect()
 }
@@ -74,31 +78,34 @@ fn every_row_names_a_reason_that_exists_and_a_test_that_checks_its_words_and_its
     let rows = rows();
     assert!(rows.len() >= 25, "only {} rows", rows.len());
     let reasons: BTreeSet<&str> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
-    for Row { fault, condition, reason, message, file, test } in &rows {
-        let source = read(file);
-        let Some(test) = test else {
-            assert_eq!((condition.as_str(), reason.as_str()), ("refused when applied", "–"), "{fault}");
-            for words in between(message, '"') {
-                assert!(source.contains(&words), "{fault}: {file} does not expect {words:?}");
+    for Row { fault, condition, reason, message, shown } in &rows {
+        for (file, test) in shown {
+            let source = read(file);
+            let Some(test) = test else {
+                assert_eq!((condition.as_str(), reason.as_str()), ("refused when applied", "–"), "{fault}");
+                for words in between(message, '"') {
+                    assert!(source.contains(&words), "{fault}: {file} does not expect {words:?}");
+                }
+                continue;
+            };
+            assert!(reasons.contains(reason.as_str()), "{fault}: there is no reason {reason}");
+            let conditions = ["Reconciling", "Stalled", "DeletionBlocked", "Matched"];
+            assert!(conditions.contains(&condition.as_str()), "{fault}: {condition}");
+            let body = body(&source, test).unwrap_or_else(|| panic!("{fault}: {file} has no {test}"));
+            assert!(body.contains(reason.as_str()), "{fault}: {test} does not wait for {reason}");
+            // A test of one kind of fault says which it is.
+            for (needs, other) in [("Patience", "Stalled"), ("Person", "Reconciling")] {
+                let only =
+                    body.matches("Needs::").count() == body.matches(&format!("Needs::{needs}")).count();
+                let wrong = only && body.contains("Needs::") && condition == other;
+                assert!(!wrong, "{fault}: {test} needs {needs}, the page says {condition}");
             }
-            continue;
-        };
-        assert!(reasons.contains(reason.as_str()), "{fault}: there is no reason {reason}");
-        let conditions = ["Reconciling", "Stalled", "DeletionBlocked", "Matched"];
-        assert!(conditions.contains(&condition.as_str()), "{fault}: {condition}");
-        let body = body(&source, test).unwrap_or_else(|| panic!("{fault}: {file} has no {test}"));
-        assert!(body.contains(reason.as_str()), "{fault}: {test} does not wait for {reason}");
-        // A test of one kind of fault says which it is.
-        for (needs, other) in [("Patience", "Stalled"), ("Person", "Reconciling")] {
-            let only = body.matches("Needs::").count() == body.matches(&format!("Needs::{needs}")).count();
-            let wrong = only && body.contains("Needs::") && condition == other;
-            assert!(!wrong, "{fault}: {test} needs {needs}, the page says {condition}");
+            for words in between(message, '"') {
+                assert!(body.contains(&words), "{fault}: {test} does not check {words:?}");
+            }
+            let healed = HEALS.iter().any(|sign| body.contains(sign) || source.contains(sign));
+            assert!(healed, "{fault}: {test} does not wait until it is healed");
         }
-        for words in between(message, '"') {
-            assert!(body.contains(&words), "{fault}: {test} does not check {words:?}");
-        }
-        let healed = HEALS.iter().any(|sign| body.contains(sign) || source.contains(sign));
-        assert!(healed, "{fault}: {test} does not wait until it is healed");
     }
 }
 
