@@ -202,7 +202,11 @@ impl Bench {
 
     async fn phase<T>(&self, name: String, what: impl Future<Output = Result<T>>) -> Result<Phase> {
         let meter = Meter::start(&self.stack).await?;
-        what.await.with_context(|| format!("phase {name:?}"))?;
+        what.await.with_context(|| match self.stack.operator() {
+            // An operator that ended, as one that loses its Lease does, explains why nothing goes on.
+            Some(operator) => format!("phase {name:?}; the operator's last words:\n{}", operator.log_tail(5)),
+            None => format!("phase {name:?}"),
+        })?;
         let phase = meter.end(&self.stack, name).await?;
         println!("{:>7.1} s  {}", phase.seconds, phase.name);
         Ok(phase)
