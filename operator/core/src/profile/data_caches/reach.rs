@@ -43,7 +43,7 @@ mod tests {
 
     use super::*;
 
-    fn reach(mode: &str, selector: Value, caches: &[&str]) -> Option<Reach> {
+    fn reach(mode: &str, selector: &Value, caches: &[&str]) -> Option<Reach> {
         let caches: Vec<_> =
             caches.iter().map(|name| json!({ "name": name, "mountPath": format!("/{name}") })).collect();
         let spec = json!({ "mode": mode, "selector": selector, "dataCaches": caches });
@@ -58,14 +58,14 @@ mod tests {
     fn a_profile_that_acts_reaches_the_caches_that_it_names_in_the_namespaces_that_it_selects() {
         let of_a = json!({ "namespaceSelector": { "matchLabels": { "team": "a" } } });
         let of_pods = json!({ "podSelector": { "matchLabels": { "app": "serve" } } });
-        assert!(reach("Disabled", of_a.clone(), &["model"]).is_none());
-        assert!(reach("Enforce", of_a.clone(), &[]).is_none());
+        assert!(reach("Disabled", &of_a, &["model"]).is_none());
+        assert!(reach("Enforce", &of_a, &[]).is_none());
         for mode in ["Enforce", "Audit"] {
-            let reach = reach(mode, of_a.clone(), &["model", "other"]).unwrap();
+            let reach = reach(mode, &of_a, &["model", "other"]).unwrap();
             assert!(reach.names("model") && reach.names("other") && !reach.names("third"));
         }
         let (a, pods) =
-            (reach("Enforce", of_a, &["model"]).unwrap(), reach("Enforce", of_pods, &["model"]).unwrap());
+            (reach("Enforce", &of_a, &["model"]).unwrap(), reach("Enforce", &of_pods, &["model"]).unwrap());
         for (namespace, pairs, by_namespace, by_pods) in [
             ("shop", &[("team", "a")][..], true, true),
             ("shop", &[("team", "b")], false, true),
