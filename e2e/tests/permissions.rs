@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use eci_e2e::eventually::eventually;
 use eci_e2e::stack::{Caches, DataCaches, NAMESPACE, Programs, SERVICE_ACCOUNT, Stack, StackOptions};
 use eci_e2e::testbed::{ControlPlane, StartOptions, nodes};
-use eci_e2e::vendor::{Behaviour, Notice, PodRef, Vendor};
+use eci_e2e::vendor::{Behaviour, Notice, PodRef, Vendor, networking};
 use eci_e2e::workload::{Keep, Workload, budget, condition, protect};
 use eci_sim::faults::Fault;
 use k8s_openapi::api::batch::v1::Job;
@@ -279,6 +279,7 @@ async fn start(values: Value) -> Result<Stack> {
     let options = StackOptions { plane: StartOptions::default(), values, ..StackOptions::default() };
     let plane = ControlPlane::start(options.plane.clone()).await?;
     plane.kubectl(["create", "namespace", WHERE]).await?.ok()?;
+    networking::install(&plane.client()?).await?;
     let mut stack = Stack::around(plane, Programs::beside_this_one()?, &options).await?;
     stack.start_operator().await?;
     Ok(stack)
@@ -334,7 +335,11 @@ async fn every_rule_for_named_namespaces_is_used_and_only_looking_reaches_furthe
             // For which pods the API server asks, and the role that owns that.
             let of_webhook =
                 ["mutatingwebhookconfigurations", "validatingwebhookconfigurations", "clusterroles"];
-            !looks.contains(&g.resource.as_str()) && !of_webhook.contains(&g.resource.as_str())
+            // Where the vendor's network plugin puts pods.
+            let of_vendor = ["customresourcedefinitions", "podnetworkings"];
+            !looks.contains(&g.resource.as_str())
+                && !of_vendor.contains(&g.resource.as_str())
+                && !of_webhook.contains(&g.resource.as_str())
         })
         .collect();
     ensure!(wide.is_empty(), "beyond namespaces: {wide:#?}");

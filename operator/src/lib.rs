@@ -24,6 +24,7 @@ pub mod lease;
 mod matches;
 pub mod metered;
 pub mod metrics;
+mod networkings;
 pub mod nudge;
 pub mod observe;
 mod outlook;

@@ -29,6 +29,7 @@ use crate::lease::{self, Elector, Leadership, LeaseLost};
 use crate::matches::Matching;
 use crate::metered::{CallLimits, Metered};
 use crate::metrics::Metrics;
+use crate::networkings::Networkings;
 use crate::nudge::Nudges;
 use crate::observe::{Intervals, Observer, Sighting};
 use crate::outlook::{Asking, Outlook};
@@ -132,6 +133,17 @@ pub async fn run(config: Config, signal: impl Future<Output = ()>) -> Result<(),
     let mut tasks = JoinSet::new();
     let mut steps = Vec::new();
     let mut standing = None;
+    let networkings = Networkings::default();
+    if looks_at_profiles(&config) {
+        let (mut stopping, watching) = (stopped.clone(), networkings.clone().run(client.clone()));
+        tasks.spawn(async move {
+            tokio::select! {
+                () = watching => {}
+                _ = stopping.wait_for(|stop| *stop) => {}
+            }
+            "watch of PodNetworkings"
+        });
+    }
     if config.runs(Part::Webhook) && !config.dry_run {
         let address = config.webhook.webhook_address;
         let listen = |error| RunError::ListenWebhook { address, error };
@@ -144,6 +156,7 @@ pub async fn run(config: Config, signal: impl Future<Output = ()>) -> Result<(),
             own_namespace: namespace.clone(),
             namespaces: config.namespaces.clone(),
             world: world(&config),
+            networkings: networkings.clone(),
             options: config.webhook.clone(),
         };
         let (webhook, more) = webhook::start(process, listener, &stopped, &mut tasks)?;
@@ -180,12 +193,13 @@ pub async fn run(config: Config, signal: impl Future<Output = ()>) -> Result<(),
             own_namespace: namespace.clone(),
             namespaces: config.namespaces.clone(),
             nodes: config.virtual_nodes(),
+            networkings: networkings.clone(),
             webhook: standing.is_some(),
             dry_run: config.dry_run,
         };
         placement::start(placing, &stopped, &mut tasks);
     }
-    if [Part::Webhook, Part::Eviction, Part::Placement].iter().any(|part| config.runs(*part)) {
+    if looks_at_profiles(&config) {
         let outlook = Arc::<Outlook>::default();
         let asking = asking(&config, &outlook, &metrics, limits.reads, clock)?;
         let (mut stopping, leading) = (stopped.clone(), leadership.clone());
@@ -210,6 +224,7 @@ pub async fn run(config: Config, signal: impl Future<Output = ()>) -> Result<(),
             own_namespace: namespace.clone(),
             namespaces: config.namespaces.clone(),
             world: world(&config),
+            networkings,
             standing,
             reported,
             outlook,
@@ -462,6 +477,11 @@ fn caches<K: Managed>(
         words.poller
     });
     [Step { done: objects_read, missing: words.unread }, Step { done: cloud_asked, missing: words.unasked }]
+}
+
+/// Whether a part runs that profiles are about.
+fn looks_at_profiles(config: &Config) -> bool {
+    [Part::Webhook, Part::Eviction, Part::Placement].iter().any(|part| config.runs(*part))
 }
 
 /// What decisions about pods know from the start.

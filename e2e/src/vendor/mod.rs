@@ -5,6 +5,7 @@
 
 mod evict;
 mod matched;
+pub mod networking;
 mod overwrite;
 mod reclaim;
 mod webhook;

@@ -7,6 +7,7 @@ mod clients;
 mod down;
 mod effects;
 mod held;
+mod networking;
 mod rotation;
 mod rules;
 mod status;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use eci_core::eviction::PodRef;
 use eci_core::placement::reason::PodReason;
 use eci_core::placement::{gate, judge, patch, spill};
+use eci_core::profile::networking::PodNetworking;
 use eci_core::time::{Mono, Now, ago, until};
 use futures::{FutureExt as _, Stream, StreamExt as _};
 use jiff::Timestamp;
@@ -50,6 +51,8 @@ pub(super) struct Parts {
     pub(super) leadership: Leadership,
     /// Metrics.
     pub(super) metrics: PlacementMetrics,
+    /// What the vendor's network plugin says of pods.
+    pub(super) networkings: watch::Receiver<Arc<Vec<PodNetworking>>>,
     /// Whether a webhook of the operator puts into pods what profiles say.
     pub(super) webhook: bool,
     /// Whether writes are only logged.
@@ -159,6 +162,7 @@ impl Conductor {
         if !self.view.is_complete() {
             return;
         }
+        self.view.networkings(&self.parts.networkings.borrow());
         self.view.settle();
         let view = &self.view;
         self.flights.retain(|_, flight| {

@@ -27,6 +27,7 @@ use self::tell::Teller;
 use self::view::View;
 use crate::clock::Clock;
 use crate::lease::Leadership;
+use crate::networkings::Networkings;
 
 /// What placement needs of the process.
 pub struct Process {
@@ -46,6 +47,8 @@ pub struct Process {
     pub namespaces: Vec<String>,
     /// Where virtual nodes are.
     pub nodes: VirtualNodes,
+    /// What the vendor's network plugin says of pods.
+    pub(crate) networkings: Networkings,
     /// Whether a webhook of the operator puts into pods what profiles say.
     pub webhook: bool,
     /// Whether writes are only logged.
@@ -64,14 +67,18 @@ pub fn start(process: Process, stopped: &signal::Receiver<bool>, tasks: &mut Joi
         namespaces,
         nodes,
         webhook,
+        networkings,
         dry_run,
     } = process;
     let namespaces: Vec<Option<String>> =
         if namespaces.is_empty() { vec![None] } else { namespaces.into_iter().map(Some).collect() };
     let (teller, telling) = Teller::new(client.clone(), pod.as_deref(), metrics.clone());
+    let networkings = networkings.follow();
     let view = View::new(nodes, &own_namespace, namespaces.len());
-    let conductor =
-        Conductor::new(Parts { client, teller, clock, leadership, metrics, webhook, dry_run }, view);
+    let conductor = Conductor::new(
+        Parts { client, teller, clock, leadership, metrics, networkings, webhook, dry_run },
+        view,
+    );
     let stop = stopped.clone();
     tasks.spawn(async move {
         conductor.run(&namespaces, stop).await;

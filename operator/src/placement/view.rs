@@ -11,6 +11,7 @@ use eci_core::placement::judge;
 use eci_core::placement::mark::changed;
 use eci_core::placement::spill::{Candidate, Stand};
 use eci_core::profile::decide::{Namespace, World, applied};
+use eci_core::profile::networking::PodNetworking;
 use eci_core::profile::nodes::VirtualNodes;
 use eci_core::profile::{Profile, Profiles, Subject};
 use jiff::Timestamp;
@@ -296,6 +297,14 @@ impl View {
                 let data = &self.data;
                 self.world.data_caches.retain(|key, _| data.contains_key(key));
             }
+        }
+    }
+
+    /// Takes in what the vendor's network plugin says of pods.
+    pub(super) fn networkings(&mut self, all: &[PodNetworking]) {
+        if self.world.networkings != all {
+            self.world.networkings = all.to_vec();
+            self.stale = true;
         }
     }
 

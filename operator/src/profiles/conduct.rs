@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use eci_core::profile::networking::PodNetworking;
 use eci_core::profile::outlook::Question;
 use eci_core::profile::status::{Facts, OfPods, Webhook, status, told};
 use eci_core::profile::survey::Survey;
@@ -47,6 +48,8 @@ pub(super) struct Parts {
     pub(super) leadership: Leadership,
     /// Publishes events about profiles, when the operator may.
     pub(super) reporter: Option<Reporter>,
+    /// What the vendor's network plugin says of pods.
+    pub(super) networkings: watch::Receiver<Arc<Vec<PodNetworking>>>,
     /// Where the webhook stands, when this process serves one.
     pub(super) standing: Option<watch::Receiver<Arc<Standing>>>,
     /// What those who evict say, when somebody does.
@@ -97,7 +100,7 @@ impl Conductor {
             _ = stop.wait_for(|stop| *stop) => return,
         }
         let mut sights = sight::all(&self.parts.client, namespaces);
-        let mut standing = self.parts.standing.clone();
+        let (mut standing, mut networkings) = (self.parts.standing.clone(), self.parts.networkings.clone());
         let (outlook, reported) = (Arc::clone(&self.parts.outlook), self.parts.reported.clone());
         loop {
             let clock = self.parts.clock;
@@ -121,6 +124,7 @@ impl Conductor {
                     self.look_soon();
                 }
                 () = moved(standing.as_mut()) => self.look_soon(),
+                Ok(()) = networkings.changed() => self.survey_by(SURVEY_SOON, clock.now().mono),
                 () = outlook.news() => self.look_soon(),
                 () = news(reported.as_deref()) => self.look_soon(),
                 () = sleep_until(clock, self.look_at) => self.look(clock.now()),
@@ -152,10 +156,16 @@ impl Conductor {
             Changed { .. } => None,
         };
         if let Some(gap) = gap {
-            let due = self.surveyed.map_or(now, |then| then.plus(gap)).max(now);
-            self.survey_due = Some(self.survey_due.map_or(due, |known| known.min(due)));
+            self.survey_by(gap, now);
         }
         // The end of a list may be all that was waited for.
+        self.look_soon();
+    }
+
+    /// Has all pods looked at, that long after the last time.
+    fn survey_by(&mut self, gap: Duration, now: Mono) {
+        let due = self.surveyed.map_or(now, |then| then.plus(gap)).max(now);
+        self.survey_due = Some(self.survey_due.map_or(due, |known| known.min(due)));
         self.look_soon();
     }
 
@@ -172,7 +182,8 @@ impl Conductor {
         }
         if self.surveys.is_empty() && self.survey_due.is_some_and(|due| due <= now.mono) {
             (self.survey_due, self.surveyed) = (None, Some(now.mono));
-            let snapshot = self.view.snapshot(self.parts.standing.is_some());
+            let networkings = Arc::clone(&self.parts.networkings.borrow());
+            let snapshot = self.view.snapshot(self.parts.standing.is_some(), &networkings);
             self.surveys.spawn_blocking(move || snapshot.survey());
         }
         let questions =

@@ -28,6 +28,7 @@ pub(crate) use self::reported::Reported;
 use self::view::View;
 use crate::clock::Clock;
 use crate::lease::Leadership;
+use crate::networkings::Networkings;
 use crate::outlook::Outlook;
 use crate::report::Reporter;
 use crate::webhook::Standing;
@@ -48,6 +49,8 @@ pub(crate) struct Process {
     pub(crate) namespaces: Vec<String>,
     /// What decisions know from the start.
     pub(crate) world: World,
+    /// What the vendor's network plugin says of pods.
+    pub(crate) networkings: Networkings,
     /// Where the webhook stands, when this process serves one.
     pub(crate) standing: Option<signal::Receiver<Arc<Standing>>>,
     /// What those who evict say; `None` when nobody does.
@@ -69,6 +72,7 @@ pub(crate) fn start(process: Process, stopped: &signal::Receiver<bool>, tasks: &
         clock,
         leadership,
         reporter,
+        networkings: process.networkings.follow(),
         standing: process.standing,
         reported: process.reported,
         outlook: process.outlook,

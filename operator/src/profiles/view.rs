@@ -8,6 +8,7 @@ use eci_core::placement::mark::changed;
 use eci_core::profile::caches::CacheFacts;
 use eci_core::profile::data_caches::DataCacheFacts;
 use eci_core::profile::decide::{Namespace, World};
+use eci_core::profile::networking::PodNetworking;
 use eci_core::profile::survey::{Group, Survey, survey};
 use eci_core::profile::{Labels, Profile, Profiles};
 use jiff::Timestamp;
@@ -303,7 +304,8 @@ impl View {
     }
 
     /// Everything that a survey needs, to be carried out elsewhere. `webhook`: whether pods can be missed.
-    pub(super) fn snapshot(&mut self, webhook: bool) -> Snapshot {
+    pub(super) fn snapshot(&mut self, webhook: bool, networkings: &[PodNetworking]) -> Snapshot {
+        self.world.networkings = networkings.to_vec();
         self.world.caches = self.caches.iter().map(|(key, facts)| (key.clone(), facts.clone())).collect();
         self.world.data_caches = self.data.iter().map(|(key, facts)| (key.clone(), facts.clone())).collect();
         let mut groups: Vec<Pods> = Vec::new();

@@ -46,6 +46,7 @@ pub use self::server::{BODY_LIMIT, BODY_SIZE, CONNECTION_LIMIT, FIRST_LIMIT, IDL
 use crate::admin::Step;
 use crate::clock::Clock;
 use crate::lease::Leadership;
+use crate::networkings::Networkings;
 
 /// Where the webhook stands, as the process that leads sees it; of a standby nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,6 +78,8 @@ pub struct Process {
     pub namespaces: Vec<String>,
     /// What decisions know from the start: where virtual nodes are.
     pub world: World,
+    /// What the vendor's network plugin says of pods.
+    pub(crate) networkings: Networkings,
     /// Flags.
     pub options: Options,
 }
@@ -97,7 +100,17 @@ pub fn start(
     stopped: &signal::Receiver<bool>,
     tasks: &mut JoinSet<&'static str>,
 ) -> Result<(Webhook, [Step; 2]), rustls::Error> {
-    let Process { client, clock, leadership, metrics, own_namespace, namespaces, world, options } = process;
+    let Process {
+        client,
+        clock,
+        leadership,
+        metrics,
+        own_namespace,
+        namespaces,
+        world,
+        networkings,
+        options,
+    } = process;
     let wardrobe = Arc::new(Wardrobe::default());
     let tls = server::tls(Arc::clone(&wardrobe))?;
     let nodes = world.nodes.clone();
@@ -109,7 +122,8 @@ pub fn start(
 
     let places =
         if namespaces.is_empty() { vec![None] } else { namespaces.iter().cloned().map(Some).collect() };
-    let watching = watch::run(client.clone(), Arc::clone(&known), own_namespace.clone(), places);
+    let (watcher, seen, own) = (client.clone(), Arc::clone(&known), own_namespace.clone());
+    let watching = async move { watch::run(watcher, seen, own, places, &networkings).await };
     background(watching, "watches of the webhook", stopped, tasks);
     let program = Program {
         client: client.clone(),

@@ -10,6 +10,7 @@ use eci_api::image_cache::ImageCache;
 use eci_core::profile::caches::Caches;
 use eci_core::profile::data_caches::DataCaches;
 use eci_core::profile::decide::World;
+use eci_core::profile::networking::PodNetworking;
 use eci_core::profile::{Profile, Profiles};
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt as _, StreamExt as _};
@@ -24,6 +25,7 @@ use serde::de::DeserializeOwned;
 use super::known::Known;
 use crate::facts::{data_facts, facts};
 use crate::kubernetes::with_causes;
+use crate::networkings::Networkings;
 
 /// Objects of one page of a list.
 const PAGE: u32 = 250;
@@ -83,7 +85,9 @@ pub(super) async fn run(
     known: Arc<Known>,
     own_namespace: String,
     namespaces: Vec<Option<String>>,
+    networkings: &Networkings,
 ) {
+    let (mut found, mut networkings_read) = (networkings.follow(), networkings.complete());
     let mut sights = all(&client, &namespaces);
     let mut mirror = Mirror {
         caches_listed: namespaces.iter().map(|_| Listing::default()).collect(),
@@ -93,12 +97,20 @@ pub(super) async fn run(
         ..Mirror::default()
     };
     loop {
-        let Some(first) = sights.next().await else { return };
-        mirror.take(first, &known);
+        tokio::select! {
+            first = sights.next() => match first {
+                Some(first) => mirror.take(first, &known),
+                None => return,
+            },
+            Ok(()) = found.changed() => {}
+            Ok(()) = networkings_read.changed() => {}
+        }
         for _ in 0..BATCH {
             let Some(Some(more)) = sights.next().now_or_never() else { break };
             mirror.take(more, &known);
         }
+        mirror.networkings = Arc::clone(&found.borrow_and_update());
+        mirror.networkings_read = *networkings_read.borrow_and_update();
         mirror.publish(&known);
     }
 }
@@ -163,6 +175,8 @@ struct Mirror {
     data: DataCaches,
     data_listed: Vec<Listing<(String, String)>>,
     caches_changed: bool,
+    networkings: Arc<Vec<PodNetworking>>,
+    networkings_read: bool,
     failing: BTreeSet<&'static str>,
 }
 
@@ -275,7 +289,15 @@ impl Mirror {
                 known.set_world(World { caches, data_caches, ..World::clone(&world) });
             }
         }
-        if self.profiles_listed.ended && self.namespaces_listed.ended && caches_listed {
+        if known.world().networkings != *self.networkings {
+            let networkings = self.networkings.to_vec();
+            known.set_world(World { networkings, ..World::clone(&known.world()) });
+        }
+        if self.profiles_listed.ended
+            && self.namespaces_listed.ended
+            && caches_listed
+            && self.networkings_read
+        {
             known.set_complete();
         }
     }

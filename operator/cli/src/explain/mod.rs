@@ -3,6 +3,7 @@
 //! The decision is that of `eci_core::profile::decide`, which admission asks too.
 
 mod input;
+mod networkings;
 mod origin;
 mod show;
 #[cfg(test)]
@@ -19,6 +20,7 @@ use eci_core::profile::caches::{CacheFacts, Caches};
 use eci_core::profile::claims::Claims;
 use eci_core::profile::data_caches::{self, DataCacheFacts, DataCaches};
 use eci_core::profile::decide::{Change, Decision, Moment, Namespace, World, decide};
+use eci_core::profile::networking::PodNetworking;
 use eci_core::profile::nodes::VirtualNodes;
 use eci_core::profile::patch::{self, Operation};
 use eci_core::profile::{Labels, PROFILES_ANNOTATION, Profile, Profiles};
@@ -68,6 +70,7 @@ struct Known {
     nodes: VirtualNodes,
     caches: Caches,
     data_caches: DataCaches,
+    networkings: Vec<PodNetworking>,
     claims: Claims,
 }
 
@@ -80,6 +83,7 @@ impl Known {
             nodes: args.nodes.virtual_nodes()?,
             caches: Caches::new(),
             data_caches: DataCaches::new(),
+            networkings: Vec::new(),
             claims: Claims::new(),
         })
     }
@@ -116,6 +120,7 @@ pub(crate) async fn explain(args: &ExplainArgs) -> Result<String, Error> {
 fn offline(args: &ExplainArgs, pods: Vec<Pod>) -> Result<Vec<Explained>, Error> {
     let documents = manifest::read(&args.profiles)?;
     let mut known = Known::new(args)?;
+    known.networkings = documents.iter().filter_map(networkings::of_file).collect();
     for document in &documents {
         known
             .profiles
@@ -189,6 +194,10 @@ async fn known(cluster: &Kubernetes, args: &ExplainArgs) -> Result<Known, Error>
     for namespace in namespaces {
         let api: Api<ImageCache> = Api::namespaced(cluster.client.clone(), &namespace);
         known.caches.extend(list(&api, None).await?.iter().map(cache_facts));
+    }
+    // Likewise of PodNetworkings.
+    if profiles.iter().any(|profile| profile.spec.network.is_some()) {
+        known.networkings = networkings::of_cluster(cluster).await?;
     }
     Ok(Known { profiles, ..known })
 }
@@ -273,6 +282,7 @@ fn judge(known: &Known, namespace: &str, mut labels: Labels, pod: &Pod) -> Resul
         nodes: known.nodes.clone(),
         caches: known.caches.clone(),
         data_caches: known.data_caches.clone(),
+        networkings: known.networkings.clone(),
         claims: known.claims.clone(),
         ..World::default()
     };

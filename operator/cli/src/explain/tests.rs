@@ -1,5 +1,7 @@
 use serde_json::{Value, json};
 
+use eci_core::profile::decide::Winner;
+
 use super::*;
 
 fn profile(name: &str, spec: &Value) -> Profile {
@@ -25,8 +27,25 @@ fn known(profiles: Vec<Profile>) -> Known {
         nodes: VirtualNodes::default(),
         caches: Caches::new(),
         data_caches: DataCaches::new(),
+        networkings: Vec::new(),
         claims: Claims::new(),
     }
+}
+
+#[test]
+fn a_pod_networking_wins_over_profiles_and_is_named() {
+    let network = json!({ "network": { "vSwitchIDs": ["vsw-a"] }, "placement": { "policy": "Fair" } });
+    let mut known = known(vec![profile("base", &network)]);
+    let winner = |known: &Known| {
+        let winners = judged(known, &pod(&json!({}))).decision.winners;
+        winners.into_iter().find(|(field, _)| field.to_string().contains("vSwitch")).map(|(_, winner)| winner)
+    };
+    assert_eq!(winner(&known), Some(Winner::Profile("base".to_owned())));
+    let document = "{kind: PodNetworking, apiVersion: network.alibabacloud.com/v1beta1, metadata: {name: zone-b}, \
+                    spec: {selector: {podSelector: {matchLabels: {app: web}}}, vSwitchOptions: [vsw-b]}, status: {status: Ready}}";
+    let documents = manifest::parse("f", document).unwrap();
+    known.networkings = documents.iter().filter_map(networkings::of_file).collect();
+    assert_eq!(winner(&known), Some(Winner::PodNetworking("zone-b".to_owned())));
 }
 
 fn judged(known: &Known, pod: &Pod) -> Explained {

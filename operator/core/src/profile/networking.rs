@@ -9,8 +9,19 @@ use std::collections::BTreeSet;
 use eci_api::eci_profile::{LabelExpression, LabelOperator, LabelSelection, LabelValue};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use serde::Deserialize as _;
+use serde_json::Value;
 
 use super::{Labels, selection};
+
+/// API group of PodNetworkings.
+pub const GROUP: &str = "network.alibabacloud.com";
+/// Its version.
+pub const VERSION: &str = "v1beta1";
+/// Their kind.
+pub const KIND: &str = "PodNetworking";
+/// Their plural.
+pub const PLURAL: &str = "podnetworkings";
 
 /// A PodNetworking (`network.alibabacloud.com/v1beta1`), as far as virtual nodes are concerned.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,6 +38,31 @@ pub struct PodNetworking {
     pub namespaces: Option<LabelSelection>,
     /// Whether it has vSwitches or security groups.
     pub says_where: bool,
+}
+
+impl PodNetworking {
+    /// Of an object as the API server has it; `None` for one whose selectors cannot be read, which counts for nothing.
+    pub fn read(name: &str, object: &Value) -> Option<Self> {
+        let selector = |key: &str| match object.pointer("/spec/selector").and_then(|all| all.get(key)) {
+            None | Some(Value::Null) => Some(None),
+            Some(selector) => selection_of(&LabelSelector::deserialize(selector).ok()?).map(Some),
+        };
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
+        // Earlier versions of the plugin have vSwitchIDs, later ones vSwitchOptions.
+        let lists = ["vSwitchOptions", "vSwitchIDs", "securityGroupIDs"];
+        let has = |list: &&str| {
+            let list = object.pointer("/spec").and_then(|spec| spec.get(*list)).and_then(Value::as_array);
+            list.is_some_and(|list| !list.is_empty())
+        };
+        Some(Self {
+            name: name.to_owned(),
+            ready: text("/status/status") == Some("Ready"),
+            fixed: text("/spec/allocationType/type") == Some("Fixed"),
+            pods: selector("podSelector")?,
+            namespaces: selector("namespaceSelector")?,
+            says_where: lists.iter().any(has),
+        })
+    }
 }
 
 /// A selector of Kubernetes as one of ours; `None` for an operator that Kubernetes does not have.

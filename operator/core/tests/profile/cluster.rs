@@ -286,6 +286,27 @@ fn a_pod_networking_comes_after_the_pod_and_before_the_profiles() {
         let told = format!("{passed:?}");
         assert_eq!(winner(vec![passed], &json!({})).0, Winner::Profile("p".to_owned()), "{told}");
     }
+    let object = json!({
+        "spec": {
+            "selector": { "podSelector": { "matchLabels": { "app": "web" } } },
+            "vSwitchOptions": ["vsw-1"], "allocationType": { "type": "Elastic" },
+        },
+        "status": { "status": "Ready" },
+    });
+    assert_eq!(PodNetworking::read("web", &object), Some(web()));
+    for (pointer, value, expected) in [
+        ("/status/status", json!("Fail"), Some(PodNetworking { ready: false, ..web() })),
+        ("/status", Value::Null, Some(PodNetworking { ready: false, ..web() })),
+        ("/spec/vSwitchOptions", json!([]), Some(PodNetworking { says_where: false, ..web() })),
+        ("/spec/allocationType/type", json!("Fixed"), Some(PodNetworking { fixed: true, ..web() })),
+        ("/spec/selector", Value::Null, Some(PodNetworking { pods: None, ..web() })),
+        ("/spec/selector/podSelector", json!("all"), None),
+        ("/spec/selector/podSelector", json!({ "matchLabels": { "app": 1 } }), None),
+    ] {
+        let mut object = object.clone();
+        *object.pointer_mut(pointer).unwrap() = value;
+        assert_eq!(PodNetworking::read("web", &object), expected, "{pointer}");
+    }
     let unknown = json!({"matchExpressions": [{"key": "a", "operator": "Gt", "values": ["1"]}]});
     assert_eq!(selection_of(&serde_json::from_value(unknown).unwrap()), None);
 }
