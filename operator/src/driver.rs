@@ -20,11 +20,13 @@ use eci_core::time::Mono;
 use eci_core::{audit, pace};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::runtime::reflector::Store;
 use kube::{Resource as _, ResourceExt as _};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tracing::Instrument as _;
 
 use crate::clock::Clock;
+use crate::controllers::Guarded;
 use crate::dry_run::Rehearsal;
 use crate::kind::{Key, Managed, uid_of};
 use crate::kubernetes::{KubeError, Objects};
@@ -294,6 +296,13 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
     pub fn with_namespaces(self, namespaces: Option<BTreeSet<String>>) -> Self {
         let users = self.users.within(namespaces.clone());
         Self { peers: Registry::new(namespaces), users, ..self }
+    }
+
+    /// The same driver, which finds the other objects of the kind in this store as soon as the receiver says that it has all.
+    #[must_use]
+    pub fn with_objects(self, store: Store<Guarded<K>>, filled: watch::Receiver<bool>) -> Self {
+        self.peers.watch(store, filled);
+        self
     }
 
     /// The same driver, which acts only while this process leads.

@@ -37,9 +37,10 @@ async fn main() -> ExitCode {
         Cli::Admission(args) => {
             bench::admission(bench::Admission { pods: args.pods, release: args.release }).await
         }
-        // The model has run already.
-        Cli::Crash(crash::CrashArgs { kills, seed, seeds: _ }) => {
-            bench::crash::run(bench::crash::Crash { deaths: kills, seed }).await
+        // The models have run already.
+        Cli::Crash(crash::CrashArgs { kills, seed, seeds, story }) => {
+            bench::crash::run(bench::crash::Crash { deaths: kills, seeds: u64::from(seeds), seed, story })
+                .await
         }
         Cli::Memory(args) => {
             let memory::MemoryArgs { pods, caches, profiles, release } = args;

@@ -4,8 +4,10 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use eci_e2e::stack::{Programs, Stack, StackOptions};
+use eci_aliyun::credentials::temporary::TOO_YOUNG;
+use eci_e2e::stack::{DataCaches, Programs, Stack, StackOptions};
 use eci_e2e::testbed::ControlPlane;
+use eci_sim::world::call::{Effect, LedgerEntry};
 use eci_sim::{Digest, RoleSettings};
 use serde_json::json;
 
@@ -74,4 +76,52 @@ async fn rotate(stack: &Stack, nth: usize) -> Result<()> {
 
 async fn fetches(stack: &Stack) -> Result<u64> {
     Ok(stack.cloud().calls().await?.of("AssumeRoleWithOIDC"))
+}
+
+#[tokio::test]
+async fn a_nodes_role_that_is_revoked_before_its_time_is_fetched_anew_and_no_object_hears_of_it() -> Result<()>
+{
+    let options = StackOptions {
+        values: json!({ "controllers": ["imagecache", "datacache"], "credentials": { "source": "ecs" } }),
+        ..StackOptions::default()
+    };
+    let plane = ControlPlane::start(options.plane.clone()).await?;
+    let mut stack = Stack::around(plane, Programs::beside_this_one()?, &options).await?;
+    stack.add_argument(&format!("--metadata-endpoint={}", stack.sim_url()));
+    stack
+        .cloud()
+        .set_roles(&RoleSettings { node_role: Some("worker".into()), ..RoleSettings::default() })
+        .await?;
+    stack.start_operator().await?;
+    let caches = stack.namespace("node").await?;
+    let data = DataCaches::beside(&caches);
+    let mut made = 0;
+    for round in 0..3 {
+        if round > 0 {
+            // A refusal of younger ones is not believed to be theirs.
+            tokio::time::sleep(TOO_YOUNG).await;
+            stack.cloud().revoke_temporary_keys().await?;
+        }
+        let (image, url) =
+            (format!("registry.example.com/shop/web:{round}"), format!("https://example.com/{round}.tar"));
+        let source = json!({ "type": "URL", "url": { "url": url } });
+        let name = format!("web-{round}");
+        caches.create(&name, json!({ "images": [image] })).await?;
+        data.create(&name, json!({ "bucket": "b", "path": format!("/node/{round}"), "source": source }))
+            .await?;
+        caches.says(&name, "True", "Available", SOON).await?;
+        data.says(&name, "True", "Available", SOON).await?;
+        made += 2;
+    }
+    let created =
+        |entry: &&LedgerEntry| matches!(entry.effect, Effect::Created { .. } | Effect::CreatedData { .. });
+    let ledger = stack.cloud().ledger().await?;
+    ensure!(ledger.iter().filter(created).count() == made, "{ledger:?}");
+    let operator = stack.operator().context("the operator runs")?;
+    operator.check_alive().context("all of it was one process")?;
+    let log = operator.log_tail(100_000);
+    let fetched = log.matches("new temporary credentials").count();
+    ensure!(fetched == 3, "{fetched} fetches:\n{log}");
+    ensure!(!log.contains("CredentialsRejected"), "an object heard of it:\n{log}");
+    Ok(())
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod life;
+mod server;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

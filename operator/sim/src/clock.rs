@@ -12,6 +12,8 @@ pub enum Clock {
     System,
     /// Set by hand; whoever sleeps on it moves it. For tests with one caller at a time.
     Manual(Arc<Mutex<Timestamp>>),
+    /// The runtime's time, which tests can stop: it was this when.
+    Runtime(Timestamp, tokio::time::Instant),
 }
 
 impl Clock {
@@ -25,10 +27,11 @@ impl Clock {
         match self {
             Self::System => read_system_clock(),
             Self::Manual(at) => *at.lock().unwrap_or_else(PoisonError::into_inner),
+            Self::Runtime(then, at) => later(*then, at.elapsed()),
         }
     }
 
-    /// Moves a manual clock forward; the machine's clock goes by itself.
+    /// Moves a manual clock forward; the others go by themselves.
     pub fn advance(&self, by: Duration) {
         if let Self::Manual(at) = self {
             let mut at = at.lock().unwrap_or_else(PoisonError::into_inner);
@@ -39,8 +42,8 @@ impl Clock {
     /// Waits; on a manual clock, by moving it.
     pub async fn sleep(&self, time: Duration) {
         match self {
-            Self::System if !time.is_zero() => tokio::time::sleep(time).await,
-            Self::System => {}
+            Self::System | Self::Runtime(..) if !time.is_zero() => tokio::time::sleep(time).await,
+            Self::System | Self::Runtime(..) => {}
             Self::Manual(_) => self.advance(time),
         }
     }

@@ -2,27 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use eci_api::image_cache::{ImageCache, ImageCacheStatus};
 use eci_operator::lease::NAME as LEASE;
-use futures::StreamExt as _;
-use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
-use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 
+use super::objects::{Objects, name, spec};
 use super::script::{Act, Death, EARLY, LATEST_EFFECT_MS, Round, Script};
 use super::verdict::{Count, Facts};
 use crate::eventually::eventually;
-use crate::stack::{Caches, NAMESPACE, Stack, StackOptions, leads};
-use crate::testbed::{Process, Stopwatch, wall_clock};
+use crate::stack::{NAMESPACE, Stack, StackOptions, leads};
+use crate::testbed::{Process, Stopwatch};
 
 /// How long the call that a death waits for may take to come; the death comes in any case.
 const CALL_LIMIT: Duration = Duration::from_secs(6);
@@ -59,15 +54,14 @@ pub async fn episode(seed: u64, deaths: u32) -> Result<Episode> {
     let options = StackOptions {
         sim_seed: seed,
         // What is killed here is the part that owns cloud resources.
-        values: json!({ "controllers": ["imagecache"], "cloudWritesPerSecond": 20 }),
+        values: json!({ "controllers": ["imagecache", "datacache"], "cloudWritesPerSecond": 20 }),
         ..StackOptions::default()
     };
     let stack = Stack::start(options).await?;
-    let caches = stack.namespace("fire").await?;
+    let namespace = stack.namespace("fire").await?;
     let mut stage = Stage {
-        gone: Gone::watch(caches.api().clone()),
+        objects: Objects::new(&namespace.client(), namespace.namespace()),
         stack,
-        caches,
         clock: Stopwatch::start(),
         story: format!("seed {seed}, the cloud: {}\n", script.settings),
         backups: BTreeMap::new(),
@@ -94,12 +88,11 @@ pub async fn episode(seed: u64, deaths: u32) -> Result<Episode> {
 
 struct Stage {
     stack: Stack,
-    caches: Caches,
-    gone: Gone,
+    objects: Objects,
     clock: Stopwatch,
     story: String,
     /// Statuses as they once were, by number of the object.
-    backups: BTreeMap<u64, Vec<ImageCacheStatus>>,
+    backups: BTreeMap<u64, Vec<Value>>,
     overwritten: BTreeSet<String>,
     done: Episode,
 }
@@ -112,11 +105,15 @@ impl Stage {
     async fn play(&mut self, script: &Script) -> Result<()> {
         self.stack.cloud().settings(script.settings.clone()).await?;
         for object in 0..EARLY {
-            Box::pin(self.act(Act::Images(object, 0))).await?;
+            Box::pin(self.act(Act::Version(object, 0))).await?;
         }
-        for object in 0..EARLY {
-            self.caches.says(&name(object), "True", "Available", START_LIMIT).await?;
-        }
+        let this = &*self;
+        eventually("the first objects are Ready", START_LIMIT, || async move {
+            let facts = this.facts().await.map_err(|error| format!("{error:#}"))?;
+            let missing = facts.unsettled();
+            if missing.is_empty() { Ok(()) } else { Err(missing.join("; ")) }
+        })
+        .await?;
         self.tell("the first objects are Ready");
         for round in &script.rounds {
             Box::pin(self.round(round)).await?;
@@ -215,55 +212,61 @@ impl Stage {
 
     /// Does it if it can be done, and says what was done.
     async fn act(&mut self, act: Act) -> Result<String> {
-        let (Act::Images(object, _)
+        let (Act::Version(object, _)
         | Act::Retention(object, _)
         | Act::Delete(object)
         | Act::Wipe(object)
         | Act::Restore(object)) = act;
         let name = name(object);
-        let found = self.caches.api().get_opt(&name).await?;
-        if let Some(status) = found.as_ref().and_then(|found| found.status.clone()) {
-            self.backups.entry(object).or_default().push(status);
-        }
-        let image =
-            |version: u64| json!({ "images": [format!("registry.example.com/shop/{name}:{version}")] });
-        let Some(found) = found else {
-            let spec = match act {
-                Act::Images(_, version) => image(version),
-                Act::Retention(_, days) => {
-                    json!({ "images": ["registry.example.com/shop/web:1"], "retentionDays": days })
-                }
-                _ => return Ok("there is none".into()),
+        let api = self.objects.api(object);
+        let Some(found) = api.get_opt(&name).await? else {
+            let (Act::Version(_, version) | Act::Retention(_, version)) = act else {
+                return Ok("there is none".into());
             };
-            let made = self.caches.create(&name, spec).await?;
+            let made = self.objects.create(object, spec(object, version)).await?;
             return Ok(format!("created {}", made.uid().unwrap_or_default()));
         };
+        let status = found.data.get("status").cloned().unwrap_or_default();
+        if status.is_object() {
+            self.backups.entry(object).or_default().push(status);
+        }
         if found.metadata.deletion_timestamp.is_some() {
             return Ok("it is being deleted".into());
         }
-        let result = match act {
-            Act::Images(_, version) => self.caches.patch(&name, json!({ "spec": image(version) })).await,
-            Act::Retention(_, days) => {
-                self.caches.patch(&name, json!({ "spec": { "retentionDays": days } })).await
+        let patch = match act {
+            Act::Version(_, version) => json!({ "spec": spec(object, version) }),
+            Act::Retention(_, days) => json!({ "spec": { "retentionDays": days } }),
+            Act::Delete(_) => {
+                let deleted = api.delete(&name, &DeleteParams::default()).await;
+                return forgiven(deleted.map(|_| "done".to_owned()));
             }
-            Act::Delete(_) => self.caches.delete(&name).await.map(|()| found),
-            Act::Wipe(_) => return self.overwrite(found, None).await,
+            Act::Wipe(_) => return self.overwrite(object, found, None).await,
             Act::Restore(_) => {
                 let old = self.backups.get(&object).and_then(|all| all.first()).cloned();
-                return self.overwrite(found, old).await;
+                return self.overwrite(object, found, old).await;
             }
         };
-        forgiven(result.map(|_| "done".to_owned()))
+        let patched = api.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await;
+        forgiven(patched.map(|_| "done".to_owned()))
     }
 
     /// The status is lost or an old one comes back, unless something is under way: a status that is lost then, with an
     /// object that is deleted at once, is what the protocol does not cover.
-    async fn overwrite(&mut self, mut found: ImageCache, status: Option<ImageCacheStatus>) -> Result<String> {
-        let now = found.status.clone().unwrap_or_default();
-        if now.operation.is_some() || now.successor.is_some() || now.image_cache_id.is_none() {
+    async fn overwrite(
+        &mut self,
+        number: u64,
+        mut found: DynamicObject,
+        status: Option<Value>,
+    ) -> Result<String> {
+        let now = &found.data["status"];
+        let has = |field: &str| now.get(field).is_some();
+        if ["operation", "successor"].into_iter().any(has)
+            || !["imageCacheID", "dataCacheID"].into_iter().any(has)
+        {
             return Ok("not now: something is under way".into());
         }
-        let (name, api) = (found.name_any(), self.caches.api());
+        let (name, api) = (found.name_any(), self.objects.api(number));
+        let uid = found.uid().unwrap_or_default();
         let result = match status {
             // The version is a precondition in both.
             None => {
@@ -272,14 +275,14 @@ impl Stage {
                 api.patch_status(&name, &PatchParams::default(), &Patch::Merge(patch)).await
             }
             Some(status) => {
-                found.status = Some(status);
+                found.data["status"] = status;
                 api.replace_status(&name, &PostParams::default(), &found).await
             }
         };
         if result.is_ok() {
-            self.overwritten.insert(found.uid().unwrap_or_default());
+            self.overwritten.insert(uid);
         }
-        forgiven(result.map(|_| "done".to_owned()).map_err(Into::into))
+        forgiven(result.map(|_| "done".to_owned()))
     }
 
     /// Faults end, an operator runs, and everything becomes as it must be.
@@ -308,10 +311,19 @@ impl Stage {
     }
 
     async fn facts(&self) -> Result<Facts> {
+        let cloud = self.stack.cloud();
         // The objects last: a cache of an object that is just going away would count as a leak.
-        let (living, ledger) = (self.stack.cloud().caches().await?, self.stack.cloud().ledger().await?);
-        let objects = self.caches.api().list(&ListParams::default()).await?.items;
-        Ok(Facts { objects, living, ledger, gone: self.gone.so_far(), overwritten: self.overwritten.clone() })
+        let (images, data, ledger) =
+            (cloud.caches().await?, cloud.data_caches().await?, cloud.ledger().await?);
+        let objects = self.objects.all().await?;
+        let images = images.into_iter().map(Into::into);
+        Ok(Facts {
+            objects,
+            living: images.chain(data.into_iter().map(Into::into)).collect(),
+            ledger,
+            gone: self.objects.gone(),
+            overwritten: self.overwritten.clone(),
+        })
     }
 }
 
@@ -322,18 +334,14 @@ async fn silence(stack: &Stack, death: &Death) -> Result<u64> {
     Ok(calls.counts.get(*action).and_then(|answers| answers.get("silence")).copied().unwrap_or(0))
 }
 
-fn name(object: u64) -> String {
-    format!("cache-{object}")
-}
-
 /// Somebody else may have changed the object since it was read.
-fn forgiven(result: Result<String>) -> Result<String> {
-    result.or_else(|error| match error.downcast_ref::<kube::Error>() {
-        Some(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => {
+fn forgiven(result: kube::Result<String>) -> Result<String> {
+    match result {
+        Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => {
             Ok("it changed meanwhile".into())
         }
-        _ => Err(error),
-    })
+        other => Ok(other?),
+    }
 }
 
 async fn leading(health: &str) -> Result<()> {
@@ -349,32 +357,4 @@ async fn leading(health: &str) -> Result<()> {
 
 fn signal(process: &Process, signal: Signal) -> Result<()> {
     Ok(kill_process(Pid::from_raw(process.pid()).context("a process number")?, signal)?)
-}
-
-/// When objects went away, from a watch.
-struct Gone {
-    at: Arc<Mutex<BTreeMap<String, Timestamp>>>,
-    _task: JoinSet<()>,
-}
-
-impl Gone {
-    fn watch(api: Api<ImageCache>) -> Self {
-        let at = Arc::new(Mutex::new(BTreeMap::new()));
-        let mut task = JoinSet::new();
-        let noted = Arc::clone(&at);
-        task.spawn(async move {
-            let mut events = std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff());
-            while let Some(event) = events.next().await {
-                if let Ok(watcher::Event::Delete(object)) = event {
-                    let uid = object.uid().unwrap_or_default();
-                    noted.lock().unwrap_or_else(PoisonError::into_inner).insert(uid, wall_clock());
-                }
-            }
-        });
-        Self { at, _task: task }
-    }
-
-    fn so_far(&self) -> BTreeMap<String, Timestamp> {
-        self.at.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
 }

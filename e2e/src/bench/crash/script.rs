@@ -7,10 +7,10 @@ use eci_sim::Random;
 use eci_sim::faults::{Effect, Fault, Seen};
 use serde_json::{Value, json};
 
-/// Objects that things are done to.
-pub(super) const OBJECTS: u64 = 5;
+/// Objects that things are done to; every second one is a DataCache.
+pub(super) const OBJECTS: u64 = 6;
 /// Those that are there, and Ready, before anything goes wrong.
-pub(super) const EARLY: u64 = 3;
+pub(super) const EARLY: u64 = 4;
 /// Most that an effect comes after its call was given up, and most that lists lag, milliseconds. Both together with
 /// the time-out of a request are less than the window of looking, as the protocol needs it.
 pub(super) const LATEST_EFFECT_MS: u64 = 3_000;
@@ -38,8 +38,8 @@ pub(super) struct Round {
 /// What people do to the object with this number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Act {
-    /// Other images; creates the object if there is none, with a new UID if there was one.
-    Images(u64, u64),
+    /// Other images or data; creates the object if there is none, with a new UID if there was one.
+    Version(u64, u64),
     /// A change in place; creates the object as well.
     Retention(u64, u64),
     /// Deletes it.
@@ -111,16 +111,17 @@ fn round(random: &mut Random, frozen: bool) -> Round {
         let longest = if random.chance(0.2) { 12_000 } else { 3_500 };
         Death::After(Duration::from_millis(random.between(100, longest)))
     } else {
-        let action = pick(random, &["CreateImageCache", "CreateImageCache", "DeleteImageCache"]);
+        let calls = ["CreateImageCache", "CreateDataCache", "DeleteImageCache", "DeleteDataCache"];
+        let action = pick(random, &[calls[0], calls[0], calls[1], calls[1], calls[2], calls[3]]);
         Death::During(action, effect(random))
     };
     let mut faults: Vec<Fault> = Vec::new();
     if let Death::During(action, effect) = death {
         // One that makes the call likely, and nothing else before it.
-        let object = random.between(0, OBJECTS - 1);
-        let images = random.between(1, 9);
+        let object = random.between(0, OBJECTS / 2 - 1) * 2 + u64::from(action.ends_with("DataCache"));
+        let version = random.between(1, 9);
         let act =
-            if action == "DeleteImageCache" { Act::Delete(object) } else { Act::Images(object, images) };
+            if action.starts_with("Delete") { Act::Delete(object) } else { Act::Version(object, version) };
         acts.push((pause(random), act));
         let unanswered = Fault { effect: Some(effect), answer: Seen::Silence(60_000), ..Fault::default() };
         faults.push(unanswered.on(action).times(1));
@@ -132,7 +133,7 @@ fn round(random: &mut Random, frozen: bool) -> Round {
 fn act(random: &mut Random) -> Act {
     let object = random.between(0, OBJECTS - 1);
     match random.between(0, 11) {
-        0..=4 => Act::Images(object, random.between(1, 9)),
+        0..=4 => Act::Version(object, random.between(1, 9)),
         5..=6 => Act::Retention(object, random.between(1, 30)),
         7..=9 => Act::Delete(object),
         10 => Act::Wipe(object),
@@ -159,6 +160,12 @@ fn fault(random: &mut Random) -> Fault {
             "UpdateImageCache",
             "DescribeImageCaches",
             "DescribeImageCaches",
+            "CreateDataCache",
+            "CreateDataCache",
+            "DeleteDataCache",
+            "UpdateDataCache",
+            "DescribeDataCaches",
+            "DescribeDataCaches",
         ],
     );
     let fault = match random.between(0, 9) {
@@ -170,7 +177,7 @@ fn fault(random: &mut Random) -> Fault {
         5 => Fault::throttled(random.between(200, 1_500)),
         6 => Fault::refused("ServiceUnavailable"),
         7 => Fault::refused("OperationConflict"),
-        8 if action == "DescribeImageCaches" => {
+        8 if action.starts_with("Describe") => {
             Fault { lag_ms: random.between(100, LATEST_EFFECT_MS), ..Fault::default() }
         }
         // Longer than the operator waits for an answer, perhaps.
@@ -228,7 +235,7 @@ mod tests {
             }
         }
         assert!(during > 100 && after > 100, "{during} {after}");
-        for act in ["Images", "Retention", "Delete", "Wipe", "Restore"] {
+        for act in ["Version", "Retention", "Delete", "Wipe", "Restore"] {
             assert!(acts.contains(act), "no {act} in 50 seeds");
         }
     }

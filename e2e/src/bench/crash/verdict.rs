@@ -2,27 +2,127 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use eci_api::data_cache::{DataCache, DataSource};
 use eci_api::image_cache::ImageCache;
 use eci_core::cloud_resource::identity::{TAG_ATTEMPT, TAG_UID};
-use eci_sim::world::call::{Effect, LedgerEntry, Spec};
+use eci_sim::world::call::{Effect, LedgerEntry};
+use eci_sim::world::data_cache::DataView;
 use eci_sim::world::image_cache::View;
 use jiff::Timestamp;
-
-use crate::stack::condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 
 /// What is known at one moment.
 #[derive(Debug, Default)]
 pub(super) struct Facts {
     /// The objects, from the API server.
-    pub(super) objects: Vec<ImageCache>,
+    pub(super) objects: Vec<Object>,
     /// What the cloud has, whatever it shows.
-    pub(super) living: Vec<View>,
+    pub(super) living: Vec<Resource>,
     /// What it was made to do.
     pub(super) ledger: Vec<LedgerEntry>,
     /// When objects were seen to be gone, by UID.
     pub(super) gone: BTreeMap<String, Timestamp>,
     /// Objects whose status somebody overwrote: their attempts may come twice.
     pub(super) overwritten: BTreeSet<String>,
+}
+
+/// An object of either kind, as far as it is judged.
+#[derive(Clone, Debug)]
+pub(super) struct Object {
+    kind: &'static str,
+    name: String,
+    uid: String,
+    deleting: bool,
+    /// Its newest generation, and the one that its status is about.
+    generations: (Option<i64>, Option<i64>),
+    /// Status and reason of its condition Ready.
+    ready: Option<(String, String)>,
+    /// Whether an operation, a successor or a deletion is recorded.
+    under_way: bool,
+    /// The resource, by its status.
+    id: Option<String>,
+    /// What its resource is to have.
+    wants: String,
+}
+
+impl Object {
+    fn new(kind: &'static str, meta: &ObjectMeta, conditions: &[Condition]) -> Self {
+        let ready = conditions.iter().find(|c| c.type_ == "Ready");
+        Self {
+            kind,
+            name: meta.name.clone().unwrap_or_default(),
+            uid: meta.uid.clone().unwrap_or_default(),
+            deleting: meta.deletion_timestamp.is_some(),
+            generations: (meta.generation, None),
+            ready: ready.map(|c| (c.status.clone(), c.reason.clone())),
+            under_way: false,
+            id: None,
+            wants: String::new(),
+        }
+    }
+}
+
+impl From<&ImageCache> for Object {
+    fn from(object: &ImageCache) -> Self {
+        let status = object.status.clone().unwrap_or_default();
+        let new = Self::new("ImageCache", &object.metadata, &status.conditions);
+        Self {
+            generations: (object.metadata.generation, status.observed_generation),
+            under_way: status.operation.is_some()
+                || status.successor.is_some()
+                || !status.retiring.is_empty(),
+            id: status.image_cache_id,
+            wants: object.spec.images.join(" "),
+            ..new
+        }
+    }
+}
+
+impl From<&DataCache> for Object {
+    fn from(object: &DataCache) -> Self {
+        let status = object.status.clone().unwrap_or_default();
+        let new = Self::new("DataCache", &object.metadata, &status.conditions);
+        let source: Option<&DataSource> = object.spec.source.as_ref();
+        Self {
+            generations: (object.metadata.generation, status.observed_generation),
+            under_way: status.operation.is_some() || !status.retiring.is_empty(),
+            id: status.data_cache_id,
+            wants: source
+                .and_then(|source| source.url.as_ref())
+                .map(|url| url.url.clone())
+                .unwrap_or_default(),
+            ..new
+        }
+    }
+}
+
+/// A resource of either kind, as far as it is judged.
+#[derive(Clone, Debug)]
+pub(super) struct Resource {
+    id: String,
+    name: String,
+    /// UID of its owner, by its tags.
+    owner: Option<String>,
+    status: String,
+    usable: bool,
+    /// What it has: the images, or the source of the data.
+    has: String,
+}
+
+impl From<View> for Resource {
+    fn from(view: View) -> Self {
+        let owner = view.tags.get(TAG_UID).cloned();
+        let (usable, has) = (view.status == "Ready", view.images.join(" "));
+        Self { id: view.id, name: view.name, owner, status: view.status, usable, has }
+    }
+}
+
+impl From<DataView> for Resource {
+    fn from(view: DataView) -> Self {
+        let owner = view.tags.get(TAG_UID).cloned();
+        let usable = view.status == "Available";
+        Self { id: view.id, name: view.name, owner, status: view.status, usable, has: view.source_options }
+    }
 }
 
 /// What the episode did.
@@ -39,49 +139,49 @@ pub(super) struct Count {
 impl Facts {
     /// What is not yet as it must be at the end.
     pub(super) fn unsettled(&self) -> Vec<String> {
-        let mut missing = Vec::new();
-        let mut known = BTreeSet::new();
-        for object in &self.objects {
-            let uid = object.metadata.uid.clone().unwrap_or_default();
-            missing.extend(self.of_object(object, &uid).map(|what| format!("{}: {what}", name(object))));
-            known.insert(uid);
-        }
-        for view in &self.living {
-            let owner = view.tags.get(TAG_UID).cloned().unwrap_or_default();
-            if !known.contains(&owner) {
-                missing
-                    .push(format!("{} ({}) belongs to no object: its UID is {owner:?}", view.id, view.name));
+        let of = |object: &Object| {
+            let what = self.of_object(object)?;
+            Some(format!("{} {}: {what}", object.kind, object.name))
+        };
+        let mut missing: Vec<_> = self.objects.iter().filter_map(of).collect();
+        let known: BTreeSet<_> = self.objects.iter().map(|object| object.uid.as_str()).collect();
+        for Resource { id, name, owner, .. } in &self.living {
+            if owner.as_deref().is_none_or(|owner| !known.contains(owner)) {
+                missing.push(format!("{id} ({name}) belongs to no object: its UID is {owner:?}"));
             }
         }
         missing
     }
 
-    fn of_object(&self, object: &ImageCache, uid: &str) -> Option<String> {
-        if object.metadata.deletion_timestamp.is_some() {
+    fn of_object(&self, object: &Object) -> Option<String> {
+        if object.deleting {
             return Some("it is being deleted".into());
         }
-        let ours: Vec<&View> =
-            self.living.iter().filter(|view| view.tags.get(TAG_UID).is_some_and(|of| of == uid)).collect();
-        let [view] = ours.as_slice() else {
-            let ids: Vec<&str> = ours.iter().map(|view| view.id.as_str()).collect();
+        let ours: Vec<&Resource> =
+            self.living.iter().filter(|r| r.owner.as_ref() == Some(&object.uid)).collect();
+        let [resource] = ours.as_slice() else {
+            let ids: Vec<&str> = ours.iter().map(|resource| resource.id.as_str()).collect();
             return Some(format!("the cloud has {} caches for it: {ids:?}", ours.len()));
         };
-        let status = object.status.clone().unwrap_or_default();
-        let ready = condition(object, "Ready");
+        let ready = &object.ready;
         if ready.as_ref().is_none_or(|(status, _)| status != "True") {
             return Some(format!("Ready is {ready:?}"));
         }
-        if status.observed_generation != object.metadata.generation {
-            return Some(format!("generation {:?} was observed", status.observed_generation));
+        let (newest, observed) = object.generations;
+        if newest != observed {
+            return Some(format!("generation {observed:?} was observed"));
         }
-        if status.operation.is_some() || status.successor.is_some() || !status.retiring.is_empty() {
+        if object.under_way {
             return Some("something is still under way".into());
         }
-        if status.image_cache_id.as_deref() != Some(view.id.as_str()) {
-            return Some(format!("its status says {:?}, the cloud has {}", status.image_cache_id, view.id));
+        if object.id.as_ref() != Some(&resource.id) {
+            return Some(format!("its status says {:?}, the cloud has {}", object.id, resource.id));
         }
-        if view.images != object.spec.images || view.status != "Ready" {
-            return Some(format!("{} is {} with {:?}", view.id, view.status, view.images));
+        // The operator knows what data were loaded from its record alone.
+        let blind = object.kind == "DataCache" && self.overwritten.contains(&object.uid);
+        let fits = blind || (resource.has.contains(&object.wants) && !object.wants.is_empty());
+        if !fits || !resource.usable {
+            return Some(format!("{} is {} with {:?}", resource.id, resource.status, resource.has));
         }
         None
     }
@@ -90,8 +190,8 @@ impl Facts {
     pub(super) fn broken(&self) -> Vec<String> {
         let mut broken = Vec::new();
         let mut attempts: BTreeMap<(&str, &str), &str> = BTreeMap::new();
-        for (entry, spec) in self.created() {
-            let tag = |name: &str| spec.tags.get(name).map_or("", String::as_str);
+        for (entry, name, tags) in self.created() {
+            let tag = |name: &str| tags.get(name).map_or("", String::as_str);
             let (uid, attempt) = (tag(TAG_UID), tag(TAG_ATTEMPT));
             if uid.is_empty() || attempt.is_empty() {
                 broken.push(format!("{} was made without the tags of an owner", entry.id));
@@ -100,14 +200,14 @@ impl Facts {
                 && !self.overwritten.contains(uid)
             {
                 broken.push(format!(
-                    "{first} and {} were both made by attempt {attempt} of {} ({uid})",
-                    entry.id, spec.name
+                    "{first} and {} were both made by attempt {attempt} of {name} ({uid})",
+                    entry.id
                 ));
             }
             if let Some(gone) = self.gone.get(uid).filter(|gone| **gone < entry.at) {
                 broken.push(format!(
-                    "{} was made at {} for {}, which was gone at {gone} ({uid})",
-                    entry.id, entry.at, spec.name
+                    "{} was made at {} for {name}, which was gone at {gone} ({uid})",
+                    entry.id, entry.at
                 ));
             }
         }
@@ -123,16 +223,14 @@ impl Facts {
         }
     }
 
-    fn created(&self) -> impl Iterator<Item = (&LedgerEntry, &Spec)> {
+    /// What was made, with its name and tags.
+    fn created(&self) -> impl Iterator<Item = (&LedgerEntry, &str, &BTreeMap<String, String>)> {
         self.ledger.iter().filter_map(|entry| match &entry.effect {
-            Effect::Created { spec, .. } => Some((entry, &**spec)),
-            _ => None,
+            Effect::Created { spec, .. } => Some((entry, spec.name.as_str(), &spec.tags)),
+            Effect::CreatedData { spec, .. } => Some((entry, spec.name.as_str(), &spec.tags)),
+            Effect::Updated | Effect::Deleted { .. } => None,
         })
     }
-}
-
-fn name(object: &ImageCache) -> &str {
-    object.metadata.name.as_deref().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -160,27 +258,29 @@ mod tests {
         .unwrap()
     }
 
-    fn view(id: &str, uid: &str, images: &[&str]) -> View {
-        serde_json::from_value(json!({
+    fn view(id: &str, uid: &str, images: &[&str]) -> Resource {
+        let view: View = serde_json::from_value(json!({
             "id": id, "name": "fire.web", "region": "cn-hangzhou", "resourceGroupId": null, "status": "Ready",
             "progress": "100%", "images": images, "sizeGib": 20, "created": at(0), "expires": null,
             "lastMatched": null, "containerGroupId": "eci-1", "snapshotId": "s-1", "flashSnapshotId": null,
             "eliminationStrategy": null, "tags": tags(uid, 1), "events": [],
         }))
-        .unwrap()
+        .unwrap();
+        view.into()
     }
 
-    fn object(uid: &str, status: &Value) -> ImageCache {
+    fn object(uid: &str, status: &Value) -> Object {
         let ready = json!([{ "type": "Ready", "status": "True", "reason": "Available", "message": "",
             "lastTransitionTime": at(0) }]);
         let mut whole = json!({ "observedGeneration": 1, "imageCacheID": "imc-1", "conditions": ready });
         whole.as_object_mut().unwrap().extend(status.as_object().unwrap().clone());
-        serde_json::from_value(json!({
+        let object: ImageCache = serde_json::from_value(json!({
             "apiVersion": "eci-operator.io/v1alpha1", "kind": "ImageCache",
             "metadata": { "name": "web", "namespace": "fire", "uid": uid, "generation": 1 },
             "spec": { "images": ["nginx"] }, "status": whole,
         }))
-        .unwrap()
+        .unwrap();
+        Object::from(&object)
     }
 
     fn settled() -> Facts {

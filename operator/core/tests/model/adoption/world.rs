@@ -129,10 +129,11 @@ impl World {
         }
     }
 
-    /// The resource with the tags that it had so long ago.
+    /// The resource with the tags that it had so long ago, or its first ones.
     pub(super) fn late(&self, resource: &Resource, lag: Duration) -> Resource {
-        let of = |(at, id, _): &&(Timestamp, CloudId, _)| *id == resource.id && *at + lag <= self.now;
-        let tags = self.tags.iter().rev().find(of).map(|(_, _, tags)| tags.clone());
+        let of = |(_, id, _): &&(Timestamp, CloudId, _)| *id == resource.id;
+        let old = self.tags.iter().rev().filter(of).find(|(at, ..)| *at + lag <= self.now);
+        let tags = old.or_else(|| self.tags.iter().find(of)).map(|(_, _, tags)| tags.clone());
         Resource { tags: tags.unwrap_or_else(|| resource.tags.clone()), ..resource.clone() }
     }
 
