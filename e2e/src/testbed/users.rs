@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use kube::{Client, Config};
 
@@ -20,15 +21,19 @@ pub struct Serving {
     pub ca: String,
 }
 
+/// Files of users so far: tests beside each other may ask for the same user.
+static USERS: AtomicU32 = AtomicU32::new(0);
+
 impl ControlPlane {
     /// Writes a kubeconfig for a user, and a group if given (`system:masters` may do everything), so that the audit
-    /// log tells him from others. Two calls with the same name give the same file.
+    /// log tells him from others. Each call makes a file and a key of its own.
     pub fn kubeconfig_for_user(&self, user: &str, group: Option<&str>) -> Result<PathBuf, Error> {
         let file: String = user.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-        let path = self.pki.path(&format!("user-{file}.kubeconfig"));
+        let file = format!("user-{file}-{}", USERS.fetch_add(1, Ordering::Relaxed));
+        let path = self.pki.path(&format!("{file}.kubeconfig"));
         let components =
             Components { binaries: self.binaries, dir: self.dir(), pki: &self.pki, server: self.server() };
-        components.write_kubeconfig(&path, &format!("user-{file}"), user, group)
+        components.write_kubeconfig(&path, &file, user, group)
     }
 
     /// How such a user connects. No retries.

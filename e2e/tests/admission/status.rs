@@ -82,11 +82,12 @@ async fn a_profile_that_cannot_work_has_no_effect_and_says_what_is_wrong() -> Re
     let mut mounts = annotates("invalid", NOTE, "mounts");
     mounts["dataCaches"] =
         json!([{ "name": "a", "mountPath": "/models" }, { "name": "b", "mountPath": "/models/b" }]);
-    let soon = annotates("invalid", "k8s.aliyun.com/eci-max-pending-minute", "soon");
+    // What a rule of the schema cannot say.
+    let json = annotates("invalid", "k8s.aliyun.com/eci-ephemeral-storage-options", "{");
     for (name, spec, reason, words) in [
         ("invalid-system", system, "InvalidSpec", "system namespaces"),
         ("invalid-mounts", mounts.clone(), "InvalidSpec", "/models/b"),
-        ("invalid-minute", soon, "InvalidAnnotation", "k8s.aliyun.com/eci-max-pending-minute"),
+        ("invalid-json", json, "InvalidAnnotation", "k8s.aliyun.com/eci-ephemeral-storage-options"),
     ] {
         profile(&client, name, spec).await?;
         let status = says(&client, name, "it is refused", |s| is(s, "Accepted", "False", reason)).await?;

@@ -113,9 +113,12 @@ async fn profiles(stack: &Stack) -> Result<()> {
         ("disabled", "Disabled", ("Current", "Healthy")),
         ("invalid", "Enforce", ("Failed", "Degraded")),
     ] {
-        // A time that is no number is what the rules of the schema cannot see.
-        let key =
-            if name == "invalid" { "k8s.aliyun.com/eci-max-pending-minute" } else { "example.com/note" };
+        // A text that is no JSON is what the rules of the schema cannot see.
+        let key = if name == "invalid" {
+            "k8s.aliyun.com/eci-ephemeral-storage-options"
+        } else {
+            "example.com/note"
+        };
         let profile = json!({
             "apiVersion": "eci-operator.io/v1alpha1", "kind": "EciProfile", "metadata": { "name": name },
             "spec": {
