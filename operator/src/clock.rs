@@ -1,5 +1,7 @@
 //! The clocks: the only place of the operator that reads them.
 
+use std::time::Duration;
+
 use eci_core::time::{Mono, Now};
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
@@ -30,6 +32,17 @@ impl Clock {
             wall.saturating_add(since).unwrap_or(Timestamp::MAX)
         });
         Now { wall, mono: Mono(self.start.elapsed()) }
+    }
+
+    /// Resolves at that moment, or in a millisecond when it is over; never when there is none.
+    pub async fn until(&self, moment: Option<Mono>) {
+        match moment {
+            Some(moment) => {
+                let wait = moment.since(self.now().mono).max(Duration::from_millis(1));
+                tokio::time::sleep(wait).await;
+            }
+            None => std::future::pending().await,
+        }
     }
 }
 

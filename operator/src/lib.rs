@@ -39,6 +39,7 @@ pub mod shutdown;
 mod sight;
 pub mod snapshot;
 pub mod sweep;
+mod tasks;
 pub mod telemetry;
 mod users;
 pub mod webhook;

@@ -1,7 +1,6 @@
 //! The loop around the engine: what was seen and answered goes in, what comes out is sent and told.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use eci_core::eviction::answer::Answer;
 use eci_core::eviction::remark::{Chorus, Remark, Said};
@@ -121,9 +120,9 @@ impl Conductor {
                     }
                     Err(error) => tracing::error!(%error, "a request to evict failed in itself; it counts as lost"),
                 },
-                () = sleep_until(clock, self.wake) => tell.push(Event::Tick),
-                () = sleep_until(clock, self.count_at) => self.count(),
-                () = sleep_until(clock, self.chorus.wake()) => self.say(clock.now().mono),
+                () = clock.until(self.wake) => tell.push(Event::Tick),
+                () = clock.until(self.count_at) => self.count(),
+                () = clock.until(self.chorus.wake()) => self.say(clock.now().mono),
                 Some(done) = self.jobs.join_next() => match done {
                     Ok(done) => {
                         self.desk.done(done, clock.now().mono);
@@ -131,7 +130,7 @@ impl Conductor {
                     }
                     Err(error) => tracing::error!(%error, "a task beside the evictions failed in itself"),
                 },
-                () = sleep_until(clock, self.look_at) => self.look(&client, namespaces),
+                () = clock.until(self.look_at) => self.look(&client, namespaces),
                 sight = sights.next() => match sight {
                     Some(sight) => {
                         self.take_in(sight, &mut sights, &mut tell);
@@ -377,16 +376,5 @@ fn log_standing(standing: &Standing) {
         tracing::warn!(%pod, reason, message, "an eviction is blocked");
     } else {
         tracing::info!(%pod, reason, message, "an eviction goes on");
-    }
-}
-
-/// Resolves at that moment; never when there is none.
-async fn sleep_until(clock: Clock, moment: Option<Mono>) {
-    match moment {
-        Some(moment) => {
-            let wait = moment.since(clock.now().mono).max(Duration::from_millis(1));
-            tokio::time::sleep(wait).await;
-        }
-        None => std::future::pending().await,
     }
 }

@@ -29,7 +29,6 @@ use std::sync::Arc;
 use eci_core::eviction::Settings;
 use kube::Client;
 use tokio::sync::watch as signal;
-use tokio::task::JoinSet;
 
 use self::conduct::{Conductor, Parts};
 pub use self::metrics::EvictionMetrics;
@@ -39,6 +38,7 @@ use self::view::View;
 use crate::clock::Clock;
 use crate::lease::Leadership;
 use crate::profiles::Reported;
+use crate::tasks::{Tasks, places};
 
 /// What evictions need of the process.
 pub struct Process {
@@ -69,15 +69,14 @@ pub struct Process {
 }
 
 /// Starts the tasks. The receiver turns true when the watches have shown enough to begin.
-pub fn start(
+pub(crate) fn start(
     process: Process,
     stopped: &signal::Receiver<bool>,
-    tasks: &mut JoinSet<&'static str>,
+    tasks: &mut Tasks,
 ) -> signal::Receiver<bool> {
     let Process { client, requests, clock, leadership, metrics, pod, own_namespace, namespaces, .. } =
         process;
-    let namespaces: Vec<Option<String>> =
-        if namespaces.is_empty() { vec![None] } else { namespaces.into_iter().map(Some).collect() };
+    let namespaces = places(&namespaces);
     let (teller, telling) = Teller::new(client.clone(), pod.as_deref(), metrics.clone());
     let (ready, seen) = signal::channel(false);
     let view = View::new(process.virtual_labels, &own_namespace, namespaces.len());

@@ -125,7 +125,7 @@ impl Conductor {
                         self.lose_all(clock.now().mono);
                     }
                 },
-                () = sleep_until(clock, self.decide_at) => self.decide(clock.now()),
+                () = clock.until(self.decide_at) => self.decide(clock.now()),
                 sight = sights.next() => match sight {
                     Some(sight) => {
                         self.take_in(sight, &mut sights);
@@ -434,16 +434,5 @@ impl Conductor {
             }
             Kind::Cost => {}
         }
-    }
-}
-
-/// Resolves at that moment; never when there is none.
-async fn sleep_until(clock: Clock, moment: Option<Mono>) {
-    match moment {
-        Some(moment) => {
-            let wait = moment.since(clock.now().mono).max(Duration::from_millis(1));
-            tokio::time::sleep(wait).await;
-        }
-        None => std::future::pending().await,
     }
 }

@@ -19,7 +19,6 @@ mod view;
 use eci_core::profile::nodes::VirtualNodes;
 use kube::Client;
 use tokio::sync::watch as signal;
-use tokio::task::JoinSet;
 
 use self::conduct::{Conductor, Parts};
 pub use self::metrics::PlacementMetrics;
@@ -28,6 +27,7 @@ use self::view::View;
 use crate::clock::Clock;
 use crate::lease::Leadership;
 use crate::networkings::Networkings;
+use crate::tasks::{Tasks, places};
 
 /// What placement needs of the process.
 pub struct Process {
@@ -56,7 +56,7 @@ pub struct Process {
 }
 
 /// Starts the tasks.
-pub fn start(process: Process, stopped: &signal::Receiver<bool>, tasks: &mut JoinSet<&'static str>) {
+pub(crate) fn start(process: Process, stopped: &signal::Receiver<bool>, tasks: &mut Tasks) {
     let Process {
         client,
         clock,
@@ -70,8 +70,7 @@ pub fn start(process: Process, stopped: &signal::Receiver<bool>, tasks: &mut Joi
         networkings,
         dry_run,
     } = process;
-    let namespaces: Vec<Option<String>> =
-        if namespaces.is_empty() { vec![None] } else { namespaces.into_iter().map(Some).collect() };
+    let namespaces = places(&namespaces);
     let (teller, telling) = Teller::new(client.clone(), pod.as_deref(), metrics.clone());
     let networkings = networkings.follow();
     let view = View::new(nodes, &own_namespace, namespaces.len());

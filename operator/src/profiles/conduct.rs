@@ -127,7 +127,7 @@ impl Conductor {
                 Ok(()) = networkings.changed() => self.survey_by(SURVEY_SOON, clock.now().mono),
                 () = outlook.news() => self.look_soon(),
                 () = news(reported.as_deref()) => self.look_soon(),
-                () = sleep_until(clock, self.look_at) => self.look(clock.now()),
+                () = clock.until(self.look_at) => self.look(clock.now()),
                 sight = sights.next() => match sight {
                     Some(sight) => self.take_in(sight, &mut sights, clock.now().mono),
                     None => break,
@@ -276,17 +276,6 @@ impl Conductor {
             Outcome::Failed => drop(self.writing.insert(write.profile, Some(now.plus(TRY_AGAIN)))),
         }
         self.look_soon();
-    }
-}
-
-/// Resolves at that moment; never when there is none.
-async fn sleep_until(clock: Clock, moment: Option<Mono>) {
-    match moment {
-        Some(moment) => {
-            let wait = moment.since(clock.now().mono).max(Duration::from_millis(1));
-            tokio::time::sleep(wait).await;
-        }
-        None => std::future::pending().await,
     }
 }
 

@@ -21,7 +21,6 @@ use std::sync::Arc;
 use eci_core::profile::decide::World;
 use kube::Client;
 use tokio::sync::watch as signal;
-use tokio::task::JoinSet;
 
 use self::conduct::{Conductor, Parts};
 pub(crate) use self::reported::Reported;
@@ -31,6 +30,7 @@ use crate::lease::Leadership;
 use crate::networkings::Networkings;
 use crate::outlook::Outlook;
 use crate::report::Reporter;
+use crate::tasks::{Tasks, places};
 use crate::webhook::Standing;
 
 /// What the statuses of profiles need of the process.
@@ -62,10 +62,9 @@ pub(crate) struct Process {
 }
 
 /// Starts the task.
-pub(crate) fn start(process: Process, stopped: &signal::Receiver<bool>, tasks: &mut JoinSet<&'static str>) {
+pub(crate) fn start(process: Process, stopped: &signal::Receiver<bool>, tasks: &mut Tasks) {
     let Process { client, clock, leadership, reporter, own_namespace, namespaces, world, .. } = process;
-    let namespaces: Vec<Option<String>> =
-        if namespaces.is_empty() { vec![None] } else { namespaces.into_iter().map(Some).collect() };
+    let namespaces = places(&namespaces);
     let view = View::new(world, &own_namespace, namespaces.len());
     let parts = Parts {
         client,

@@ -32,7 +32,6 @@ use eci_core::profile::decide::World;
 use kube::Client;
 use tokio::net::TcpListener;
 use tokio::sync::watch as signal;
-use tokio::task::JoinSet;
 
 use self::certificate::Wardrobe;
 pub use self::keeper::SECRET;
@@ -47,6 +46,7 @@ use crate::admin::Step;
 use crate::clock::Clock;
 use crate::lease::Leadership;
 use crate::networkings::Networkings;
+use crate::tasks::{Tasks, background, places};
 
 /// Where the webhook stands, as the process that leads sees it; of a standby nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -94,11 +94,11 @@ pub struct Webhook {
 }
 
 /// Starts the tasks. The steps: that everything was read, and that there is a certificate.
-pub fn start(
+pub(crate) fn start(
     process: Process,
     listener: TcpListener,
     stopped: &signal::Receiver<bool>,
-    tasks: &mut JoinSet<&'static str>,
+    tasks: &mut Tasks,
 ) -> Result<(Webhook, [Step; 2]), rustls::Error> {
     let Process {
         client,
@@ -120,9 +120,8 @@ pub fn start(
     let (programmed, seen_programmed) = signal::channel(None);
     let (standing, stands) = signal::channel(Arc::default());
 
-    let places =
-        if namespaces.is_empty() { vec![None] } else { namespaces.iter().cloned().map(Some).collect() };
     let (watcher, seen, own) = (client.clone(), Arc::clone(&known), own_namespace.clone());
+    let places = places(&namespaces);
     let watching = async move { watch::run(watcher, seen, own, places, &networkings).await };
     background(watching, "watches of the webhook", stopped, tasks);
     let program = Program {
@@ -178,21 +177,4 @@ pub fn start(
         Step { done: has_certificate, missing: "the webhook has no certificate" },
     ];
     Ok((Webhook { known, standing: stands }, steps))
-}
-
-/// Runs a task that never ends by itself, until the process stops.
-fn background(
-    task: impl Future<Output = ()> + Send + 'static,
-    name: &'static str,
-    stopped: &signal::Receiver<bool>,
-    tasks: &mut JoinSet<&'static str>,
-) {
-    let mut stopping = stopped.clone();
-    tasks.spawn(async move {
-        tokio::select! {
-            () = task => {}
-            _ = stopping.wait_for(|stop| *stop) => {}
-        }
-        name
-    });
 }

@@ -3,16 +3,18 @@
 //! A reconcile is a short series of passes. Each pass asks the core what to do next, does that one thing, and asks
 //! again, until there is nothing to do but wait.
 
+mod entry;
+mod verdict;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use eci_api::FINALIZER;
 use eci_core::cloud::{Cloud, Meaning};
 use eci_core::cloud_resource::{
-    Desired, Effect, Kind, Limits, List, Memory, Next, Object, Observed, Operation, Owner, Plan, Read,
-    Record, plan, queued,
+    Desired, Effect, Kind, Limits, List, Next, Object, Observed, Operation, Owner, Plan, Read, Record, plan,
+    queued,
 };
 use eci_core::image_cache::Defaults;
 use eci_core::quota::Place;
@@ -20,11 +22,13 @@ use eci_core::time::Mono;
 use eci_core::{audit, pace};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::ResourceExt as _;
 use kube::runtime::reflector::Store;
-use kube::{Resource as _, ResourceExt as _};
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tracing::Instrument as _;
 
+pub(crate) use self::entry::{Entry, ObjectCopy};
+pub use self::verdict::{Failure, Gate, Moment, Open, ReconcileError, Verdict};
 use crate::clock::Clock;
 use crate::controllers::Guarded;
 use crate::dry_run::Rehearsal;
@@ -43,42 +47,9 @@ use crate::users::UserSurvey;
 pub const PASS_LIMIT: u32 = 16;
 /// Most objects whose memory is kept. Beyond it one is forgotten, which costs time but is always safe.
 pub const MEMORY_LIMIT: usize = 20_000;
-/// Least time between two reconciles that an object asks for itself.
-const LEAST_WAIT: Duration = Duration::from_millis(100);
-/// When an object is looked at that waits for a list, should nobody nudge it.
-const LIST_PATIENCE: Duration = Duration::from_mins(1);
 /// Create calls under way at once, and other calls that change something. The rest queues here, before anything is
 /// recorded, and not in the client, which refuses calls that would wait too long there.
 const CALLS_AT_ONCE: usize = 3;
-/// When an object tries again to get its turn.
-const TURN_WAIT: Duration = Duration::from_secs(1);
-/// The wait after a reconcile that used up its passes.
-const UNFINISHED_WAIT: Duration = Duration::from_secs(1);
-
-/// Before or after an effect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Moment {
-    /// Nothing has happened yet.
-    Before,
-    /// It has happened, and the driver does not know yet.
-    After,
-}
-
-/// Where tests stop a reconcile as a crash would. `step` is the name of an effect.
-pub trait Gate: Send + Sync + 'static {
-    /// Whether to go on.
-    fn check(&self, key: &Key, moment: Moment, step: &'static str) -> ControlFlow<()>;
-}
-
-/// Never stops anything.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Open;
-
-impl Gate for Open {
-    fn check(&self, _: &Key, _: Moment, _: &'static str) -> ControlFlow<()> {
-        ControlFlow::Continue(())
-    }
-}
 
 /// What a driver has to know.
 #[derive(Clone, Debug)]
@@ -93,136 +64,6 @@ pub struct Settings {
     pub limits: Limits,
     /// Plans are printed, and nothing is done.
     pub dry_run: bool,
-}
-
-/// Where a reconcile ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Nothing to do until something changes, or this time has passed.
-    Rested(Option<Duration>),
-    /// The object is nudged when there is a newer list.
-    AwaitsList,
-    /// Enough calls to the cloud are under way.
-    AwaitsTurn,
-    /// There is more to do than fits into one reconcile.
-    Unfinished,
-    /// The object does not exist any more.
-    Gone,
-    /// This process does not lead: nothing was done. Every object is triggered when it does.
-    Standby,
-}
-
-impl Verdict {
-    /// When to reconcile again by itself.
-    pub fn wait(self) -> Option<Duration> {
-        match self {
-            Self::Rested(wait) => wait.map(|wait| wait.max(LEAST_WAIT)),
-            Self::AwaitsList => Some(LIST_PATIENCE),
-            Self::AwaitsTurn => Some(TURN_WAIT),
-            Self::Unfinished => Some(UNFINISHED_WAIT),
-            Self::Gone | Self::Standby => None,
-        }
-    }
-
-    /// What the next step waits for, when there is one that could be taken otherwise.
-    fn waits_for(self) -> Option<&'static str> {
-        match self {
-            Self::AwaitsList => Some("list"),
-            Self::AwaitsTurn => Some("turn"),
-            Self::Unfinished => Some("pass"),
-            Self::Rested(_) | Self::Gone | Self::Standby => None,
-        }
-    }
-
-    fn word(self) -> &'static str {
-        match self {
-            Self::Rested(_) => "rested",
-            Self::AwaitsList => "awaits_list",
-            Self::AwaitsTurn => "awaits_turn",
-            Self::Unfinished => "unfinished",
-            Self::Gone => "gone",
-            Self::Standby => "standby",
-        }
-    }
-}
-
-/// Why a reconcile ended early.
-#[derive(Debug, thiserror::Error)]
-pub enum Failure {
-    /// A call to the API server failed.
-    #[error(transparent)]
-    Kubernetes(#[from] KubeError),
-    /// The plan breaks a law: nothing is done rather than that.
-    #[error("refused to act on a plan that breaks a law of the operator, please report this: {0}")]
-    Unlawful(String),
-    /// The gate stopped it.
-    #[error("stopped by the gate")]
-    Stopped,
-}
-
-/// A reconcile that failed.
-#[derive(Debug, thiserror::Error)]
-#[error("{failure}")]
-pub struct ReconcileError {
-    /// Why.
-    pub failure: Failure,
-    /// When to try again.
-    pub retry_in: Duration,
-}
-
-/// A copy of the object, and what is known of it beyond the copy.
-pub(crate) struct ObjectCopy<K: Managed> {
-    pub(crate) key: Key,
-    pub(crate) object: K::Object,
-    /// Whether it is from a GET or a write of this reconcile.
-    pub(crate) live: bool,
-    /// Whether to plan as if it had the finalizer: a dry run adds none.
-    pub(crate) rehearsed_finalizer: bool,
-}
-
-impl<K: Managed> ObjectCopy<K> {
-    pub(crate) fn version(&self) -> String {
-        self.object.resource_version().unwrap_or_default()
-    }
-
-    pub(crate) fn generation(&self) -> i64 {
-        self.object.meta().generation.unwrap_or_default()
-    }
-
-    pub(crate) fn is_deleting(&self) -> bool {
-        self.object.meta().deletion_timestamp.is_some()
-    }
-
-    pub(crate) fn has_finalizer(&self) -> bool {
-        self.rehearsed_finalizer || self.object.finalizers().iter().any(|f| f == FINALIZER)
-    }
-}
-
-/// What the process knows of one object.
-pub(crate) struct Entry<K: Managed> {
-    pub(crate) uid: String,
-    pub(crate) memory: Memory<K>,
-    /// The newest resource looked up by ID.
-    pub(crate) look: Option<(Mono, K::View)>,
-    /// resourceVersion of the newest copy that a write returned.
-    pub(crate) written: Option<String>,
-    /// What a dry run said of it last.
-    pub(crate) rehearsed: Option<String>,
-    /// Reconciles in a row that failed.
-    failures: u32,
-}
-
-impl<K: Managed> Entry<K> {
-    fn new(uid: String) -> Self {
-        Self { uid, memory: Memory::default(), look: None, written: None, rehearsed: None, failures: 0 }
-    }
-
-    /// Whether the copy is certainly older than what this process wrote: planning on it could only end in a conflict.
-    fn outdates(&self, copy: &ObjectCopy<K>) -> bool {
-        let number = |version: &str| version.parse::<u64>().ok();
-        let written = self.written.as_deref().and_then(number);
-        written.zip(number(&copy.version())).is_some_and(|(written, copy)| copy < written)
-    }
 }
 
 /// The turns that a reconcile holds.
