@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use eci_e2e::eventually::eventually;
 use eci_e2e::stack::leads;
 use eci_e2e::testbed::nodes;
+use eci_e2e::vendor::{Behaviour, Vendor};
 use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::DeleteParams;
@@ -66,6 +67,7 @@ impl Witness {
 #[tokio::test]
 async fn limits_hold_under_a_crowd_and_the_death_of_the_leader_and_a_restart_forgets_nobody() -> Result<()> {
     let mut stack = stack().await?;
+    let _vendor = Vendor::start(stack.plane(), Behaviour::HOSTILE).await?;
     let virtual_nodes = vec![nodes::virtual_node("crowd-virtual"), nodes::vnode("crowd-vnode")];
     let client = scene(&stack, "crowd", 5, virtual_nodes).await?;
     let replica = stack.start_replica("eci-operator-1").await?;

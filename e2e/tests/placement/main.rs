@@ -20,6 +20,7 @@ use eci_core::profile::PROFILES_ANNOTATION;
 use eci_e2e::eventually::eventually;
 use eci_e2e::stack::{Stack, StackOptions};
 use eci_e2e::testbed::{StartOptions, nodes};
+use eci_e2e::vendor::{Behaviour, Vendor};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Event, Node, Pod, ServiceAccount};
 use kube::api::{ListParams, PostParams};
@@ -49,6 +50,18 @@ async fn stack() -> Result<Stack> {
 async fn quiet() -> &'static Stack {
     static SHARED: OnceCell<Stack> = OnceCell::const_new();
     SHARED.get_or_init(|| async { stack().await.unwrap() }).await
+}
+
+/// The stack that tests share whose vendor is in the way: it overwrites the status of pods on virtual nodes, and its
+/// webhook is asked after ours.
+async fn hostile() -> &'static Stack {
+    static SHARED: OnceCell<(Stack, Vendor)> = OnceCell::const_new();
+    let start = || async {
+        let stack = stack().await.unwrap();
+        let vendor = Vendor::start(stack.plane(), Behaviour::HOSTILE).await.unwrap();
+        (stack, vendor)
+    };
+    &SHARED.get_or_init(start).await.0
 }
 
 /// A virtual node of a kind of its own.

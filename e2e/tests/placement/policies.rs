@@ -3,6 +3,7 @@
 use anyhow::{Result, ensure};
 use eci_core::profile::PROFILES_ANNOTATION;
 use eci_e2e::eventually::eventually;
+use eci_e2e::stack::Stack;
 use eci_e2e::testbed::nodes;
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::Pod;
@@ -11,8 +12,8 @@ use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 
 use crate::{
-    CUSTOM, PATIENCE, SPOT, bare_pod, custom, has_effects, json_merge, policy, quiet, scene, template,
-    tolerates,
+    CUSTOM, PATIENCE, SPOT, bare_pod, custom, has_effects, hostile, json_merge, policy, quiet, scene,
+    template, tolerates,
 };
 
 /// What a pod says itself, by name: its policy, its words, and its node; none when there is none that it may have.
@@ -102,7 +103,15 @@ fn keeps(words: &Value, pod: &Value) -> bool {
 
 #[tokio::test]
 async fn pods_go_where_their_policy_says_and_daemon_sets_stay_where_they_are() -> Result<()> {
-    let stack = quiet().await;
+    each_where_its_policy_says(quiet().await).await
+}
+
+#[tokio::test]
+async fn pods_go_where_their_policy_says_beside_a_hostile_vendor() -> Result<()> {
+    each_where_its_policy_says(hostile().await).await
+}
+
+async fn each_where_its_policy_says(stack: &Stack) -> Result<()> {
     let kinds =
         [nodes::virtual_node("policies-ack"), nodes::vnode("policies-vnode"), custom("policies-custom")];
     let client = scene(stack, "policies", 20, kinds.into()).await?;

@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use eci_e2e::eventually::eventually;
+use eci_e2e::stack::Stack;
 use eci_e2e::testbed::nodes;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
 use kube::api::{Patch, PatchParams, PostParams};
@@ -9,15 +10,23 @@ use kube::{Api, ResourceExt as _};
 use serde_json::json;
 
 use crate::{
-    PATIENCE, bare_pod, custom, deploy, has_effects, on_regular, placed, places, pods, profile, quiet, scene,
-    template, told, tolerates,
+    PATIENCE, bare_pod, custom, deploy, has_effects, hostile, on_regular, placed, places, pods, profile,
+    quiet, scene, template, told, tolerates,
 };
 
 const COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 
 #[tokio::test]
 async fn what_finds_no_regular_node_goes_to_virtual_ones_and_from_there_first() -> Result<()> {
-    let stack = quiet().await;
+    spills_and_shrinks(quiet().await).await
+}
+
+#[tokio::test]
+async fn a_hostile_vendor_does_not_keep_pods_from_spilling_nor_from_going_first() -> Result<()> {
+    spills_and_shrinks(hostile().await).await
+}
+
+async fn spills_and_shrinks(stack: &Stack) -> Result<()> {
     let client = scene(stack, "spill", 3, vec![nodes::virtual_node("spill-virtual")]).await?;
     let placement =
         json!({ "policy": "PreferRegularNodes", "spillAfter": "2s", "scaleIn": "VirtualNodesFirst" });
