@@ -102,9 +102,9 @@ pub struct DataCacheSpec {
     #[schemars(length(min = 1, max = 64), regex(pattern = r"^[a-zA-Z0-9_-]+$"))]
     pub resource_group_id: Option<String>,
 
-    /// Tags of the cloud resource, at most 15; five more are the operator's own.
+    /// Tags of the cloud resource, at most 14; six more are the operator's own.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 15))]
+    #[schemars(extend("maxProperties" = 14))]
     #[x_kube(validation = rules::tag_keys(), validation = rules::reserved_tag_keys())]
     pub tags: BTreeMap<String, TagValue>,
 

@@ -1,7 +1,7 @@
 //! Invariants over what a pass saw and what it decided: the linter that every test runs after every pass.
 
 use crate::cloud::CloudId;
-use crate::cloud_resource::{DeleteReason, Effect, Kind, Next, Object, Plan, Record};
+use crate::cloud_resource::{DeleteReason, Effect, Kind, Next, Object, Plan, Record, tags};
 
 /// Says which law a plan breaks, if any.
 ///
@@ -39,8 +39,8 @@ pub fn check<K: Kind>(
             Some(op) if op.turn() != call.turn || op.token != call.token || op.request != call.request => {
                 Err("a create call that differs from the recorded one".into())
             }
-            Some(_) if object.owner.tags(call.turn.attempt) != call.tags => {
-                Err("tags of another object or attempt".into())
+            Some(_) if tags::<K>(&object.owner, call.turn.attempt, &call.request) != call.tags => {
+                Err("tags of another object, attempt or request".into())
             }
             Some(_) => Ok(()),
         },

@@ -14,8 +14,9 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 
 use crate::cloud::{ClientToken, CloudId, DataCacheState, DataCacheView, Place, UpdateDataCache};
+use crate::cloud_resource::identity::TAG_CONTENT;
 use crate::cloud_resource::stored::{self, time};
-use crate::cloud_resource::{Claim, Desired, Kind, Peer, Phase, Problem, Record};
+use crate::cloud_resource::{Claim, Desired, Kind, Peer, Phase, Problem, Record, holds_another};
 use crate::image_cache::Defaults;
 use crate::pull_secret::PullSecret;
 use crate::sweeper::Orphan;
@@ -82,6 +83,15 @@ impl Kind for DataCacheKind {
         Some(Place::new(&request.bucket, &request.path))
     }
 
+    /// The source and its options; of secrets not even the names. Parts are length-prefixed, so that no two sources have
+    /// the same text.
+    fn unshown(request: &DataCacheRequest) -> Option<String> {
+        let options = request.source_options.iter().flat_map(|(key, value)| [key, value]);
+        let parts = std::iter::once(&request.source_type).chain(options);
+        let text = parts.fold(String::new(), |text, part| format!("{text}{}:{part}", part.len()));
+        (!request.source_type.is_empty()).then_some(text)
+    }
+
     fn to_build(request: &DataCacheRequest) -> Result<DataCacheRequest, String> {
         if request.source_type.is_empty() {
             return Err("the cache that was taken over is gone, and spec.source does not say where the data comes from: set it, or delete this object".into());
@@ -128,6 +138,13 @@ impl Kind for DataCacheKind {
         if let Some(size) = view.size_gib {
             request.size_gib = size;
         }
+        if holds_another::<Self>(assumed, &view.tags) {
+            // Nobody knows what it was: as of a cache that was taken over without a word about its source.
+            request.source_type = String::new();
+            request.source_options = BTreeMap::new();
+            request.source_secrets = Vec::new();
+            request.access_token_key = None;
+        }
         request
     }
 
@@ -139,6 +156,9 @@ impl Kind for DataCacheKind {
         }
         if request.size_gib != 0 && found.size_gib != request.size_gib {
             parts.push(format!("its size is {}Gi", found.size_gib));
+        }
+        if found.source_type != request.source_type {
+            parts.push(format!("it was loaded from another source, by its tag {TAG_CONTENT}"));
         }
         (!parts.is_empty()).then(|| parts.join(" and "))
     }

@@ -177,9 +177,7 @@ impl Facts {
         if object.id.as_ref() != Some(&resource.id) {
             return Some(format!("its status says {:?}, the cloud has {}", object.id, resource.id));
         }
-        // The operator knows what data were loaded from its record alone.
-        let blind = object.kind == "DataCache" && self.overwritten.contains(&object.uid);
-        let fits = blind || (resource.has.contains(&object.wants) && !object.wants.is_empty());
+        let fits = resource.has.contains(&object.wants) && !object.wants.is_empty();
         if !fits || !resource.usable {
             return Some(format!("{} is {} with {:?}", resource.id, resource.status, resource.has));
         }

@@ -13,7 +13,7 @@ use super::identity::{TAG_CLUSTER, TAG_NAME, TAG_NAMESPACE, TAG_RETAINED, TAG_UI
 use super::plan::{Decision, Pass};
 use super::speak::{Progress, Situation};
 use super::steady::RETAG_EVERY;
-use super::{Claim, Effect, Kind, Owned, Phase, Problem, Read};
+use super::{Claim, Effect, Kind, Owned, Phase, Problem, Read, tags};
 use crate::cloud::{CloudId, Place};
 use crate::time::Mono;
 
@@ -168,7 +168,7 @@ impl<K: Kind> Pass<'_, K> {
             if let Some(plan) = self.wait_for_trouble(false, Progress::Reconciling) {
                 return plan;
             }
-            let set = self.seen.object.owner.tags(1);
+            let set = tags::<K>(&self.seen.object.owner, 1, &request);
             let remove = vec![TAG_RETAINED.to_owned()];
             return self.act(Effect::Retag { id: id.clone(), set, remove });
         }

@@ -16,6 +16,9 @@ pub const TAG_NAME: &str = "eci-operator.io/name";
 pub const TAG_UID: &str = "eci-operator.io/uid";
 /// Tag: attempt that made the resource.
 pub const TAG_ATTEMPT: &str = "eci-operator.io/attempt";
+/// Tag: digest of what the resource was asked to hold, where the cloud does not show it. No ownership tag: it stays true
+/// whoever owns the resource.
+pub const TAG_CONTENT: &str = "eci-operator.io/content";
 /// Tag that replaces the five of a resource whose object went with `deletionPolicy: Retain`.
 pub const TAG_RETAINED: &str = "eci-operator.io/retained";
 
@@ -80,6 +83,12 @@ impl Owner {
     }
 }
 
+/// The value of [`TAG_CONTENT`] for a text that says what was asked for. Resources bear it for years: it never changes.
+pub fn content(text: &str) -> String {
+    // 128 bits are enough against chance, and nobody gains by a collision in his own object.
+    Sha256::digest(text).iter().take(16).fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
+}
+
 /// The attempt that the tags name; `None` when there is none or it is not a positive number.
 pub fn attempt_of(tags: &BTreeMap<String, String>) -> Option<i64> {
     tags.get(TAG_ATTEMPT)?.parse().ok().filter(|n| *n > 0)
@@ -115,6 +124,12 @@ mod tests {
         assert!(owner("c", "v").is_namesake(&tags));
         assert!(!owner("d", "u").owns(&tags));
         assert!(!owner("c", "u").owns(&BTreeMap::new()));
+    }
+
+    #[test]
+    fn the_digest_of_a_content_is_the_same_for_ever() {
+        assert_eq!(content("abc"), "ba7816bf8f01cfea414140de5dae2223");
+        assert_ne!(content("abd"), content("abc"));
     }
 
     #[test]

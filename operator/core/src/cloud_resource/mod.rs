@@ -85,6 +85,12 @@ pub trait Kind: 'static {
     fn place(_: &Self::Request) -> Option<Place> {
         None
     }
+    /// Of what makes another resource necessary, what the cloud does not show: its digest is a tag of the resource
+    /// ([`identity::TAG_CONTENT`]), so that it outlives a lost status. The same text in every version of the operator, and
+    /// nothing secret. `None` when the cloud shows everything, or nothing of it is asked for.
+    fn unshown(_: &Self::Request) -> Option<String> {
+        None
+    }
     /// The request of a create call, for `request` may leave to a resource that is there what is not known before it is;
     /// or why nothing can be built.
     fn to_build(request: &Self::Request) -> Result<Self::Request, String> {
@@ -99,12 +105,28 @@ pub trait Kind: 'static {
     fn drifted(applied: &Self::Request, view: &Self::View) -> bool;
     /// `applied` after the fields that can be changed in place have been.
     fn updated(wanted: &Self::Request, applied: &Self::Request) -> Self::Request;
-    /// `assumed`, corrected by what the cloud shows: what a resource was really made from.
+    /// `assumed`, corrected by what the cloud and the tag of [`Kind::unshown`] show: what a resource was really made from.
     fn corrected(assumed: &Self::Request, view: &Self::View) -> Self::Request;
     /// What the resource is that the request does not say, and that a change in place does not mend; for people.
     fn differs(request: &Self::Request, view: &Self::View) -> Option<String>;
     /// Whether the cloud may remove the resource by itself to make room.
     fn may_be_eliminated(applied: &Self::Request) -> bool;
+}
+
+/// Our tags on a resource that `attempt` of an object makes, or made, with this request.
+pub fn tags<K: Kind>(owner: &Owner, attempt: i64, request: &K::Request) -> BTreeMap<String, String> {
+    let mut tags = owner.tags(attempt);
+    if let Some(text) = K::unshown(request) {
+        tags.insert(identity::TAG_CONTENT.to_owned(), identity::content(&text));
+    }
+    tags
+}
+
+/// Whether the tags say that a resource was asked to hold something else than `request` does. One that was made before
+/// there was such a tag says nothing.
+pub(crate) fn holds_another<K: Kind>(request: &K::Request, tags: &BTreeMap<String, String>) -> bool {
+    let has = tags.get(identity::TAG_CONTENT);
+    K::unshown(request).is_some_and(|text| has.is_some_and(|has| *has != identity::content(&text)))
 }
 
 /// The state of a resource, whatever the kind calls it.

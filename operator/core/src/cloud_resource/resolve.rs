@@ -8,7 +8,7 @@ use super::identity::attempt_of;
 use super::memory::{LOST, Window};
 use super::plan::{Decision, Pass};
 use super::speak::{Progress, Situation};
-use super::{Create, Effect, Kind, Operation, Read, Turn};
+use super::{Create, Effect, Kind, Operation, Read, Turn, tags};
 use crate::time::ago;
 
 impl<K: Kind> Pass<'_, K> {
@@ -123,7 +123,7 @@ impl<K: Kind> Pass<'_, K> {
             turn: operation.turn(),
             token: operation.token.clone(),
             request: operation.request.clone(),
-            tags: self.seen.object.owner.tags(operation.attempt),
+            tags: tags::<K>(&self.seen.object.owner, operation.attempt, &operation.request),
             secrets: operation.secrets.clone(),
             not_after,
         })))

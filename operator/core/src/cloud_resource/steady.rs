@@ -11,7 +11,7 @@ use super::sight::Sight;
 use super::speak::{Progress, Situation};
 use super::{
     Class, DeleteReason, Effect, FailedBuilds, Kind, Operation, Owned, Phase, Problem, RETIRING_LIMIT, Read,
-    Refusal, speak,
+    Refusal, speak, tags,
 };
 use crate::cloud::CloudId;
 use crate::pace;
@@ -475,7 +475,7 @@ impl<K: Kind> Pass<'_, K> {
             self.record.current = Some(owned);
             return self.write();
         }
-        let tags = self.seen.object.owner.tags(current.attempt);
+        let tags = tags::<K>(&self.seen.object.owner, current.attempt, &request);
         self.act(Effect::Update { id: current.id.clone(), request, tags })
     }
 
@@ -502,7 +502,7 @@ impl<K: Kind> Pass<'_, K> {
         {
             return None;
         }
-        let set = self.seen.object.owner.tags(current.attempt.max(1));
+        let set = tags::<K>(&self.seen.object.owner, current.attempt.max(1), &current.request);
         Some(self.act(Effect::Retag { id: current.id.clone(), set, remove: Vec::new() }))
     }
 }

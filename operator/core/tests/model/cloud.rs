@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use eci_core::cloud::{CloudError, CloudId, Meaning, Place};
+use eci_core::cloud_resource::identity::{TAG_CONTENT, content};
 use eci_core::cloud_resource::{Create, Kind, Phase};
 use jiff::Timestamp;
 
@@ -40,6 +41,8 @@ pub struct Resource {
 
 /// What no spec asks for: the image of what somebody made by hand.
 const BY_HAND: u8 = 99;
+/// What no spec asks for either: the image of which nobody knows what it is.
+const UNKNOWN: u8 = 98;
 
 impl Resource {
     pub fn is_by_hand(&self) -> bool {
@@ -81,6 +84,10 @@ impl Kind for ModelKind {
     fn place(request: &Request) -> Option<Place> {
         request.placed.then(|| Place::new("b", "/p"))
     }
+    /// Of a kind with a place the cloud does not show the image.
+    fn unshown(request: &Request) -> Option<String> {
+        request.placed.then(|| request.image.to_string())
+    }
     fn replaces(wanted: &Request, applied: &Request) -> bool {
         wanted.image != applied.image
     }
@@ -94,7 +101,13 @@ impl Kind for ModelKind {
         Request { keep: wanted.keep, ..applied.clone() }
     }
     fn corrected(assumed: &Request, view: &Resource) -> Request {
-        Request { image: view.request.image, keep: view.request.keep, ..assumed.clone() }
+        let told = view.tags.get(TAG_CONTENT);
+        let image = match Self::unshown(assumed) {
+            None => view.request.image,
+            Some(text) if told.is_none_or(|told| *told == content(&text)) => assumed.image,
+            Some(_) => UNKNOWN,
+        };
+        Request { image, keep: view.request.keep, ..assumed.clone() }
     }
     fn differs(request: &Request, view: &Resource) -> Option<String> {
         (request.image != view.request.image).then(|| "it has another image".into())

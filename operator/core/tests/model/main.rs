@@ -218,4 +218,7 @@ fn a_protocol_that_is_broken_on_purpose_is_caught() {
             explore::<false>(20_000, sabotage, false).expect_err(&format!("{sabotage:?} was not noticed"));
         println!("{sabotage:?} caught: {}", story.lines().next().unwrap_or_default());
     }
+    // A matter of kinds whose content the cloud does not show.
+    let story = explore::<true>(20_000, Sabotage::NoContentTag, false).expect_err("it was not noticed");
+    println!("NoContentTag caught: {}", story.lines().next().unwrap_or_default());
 }

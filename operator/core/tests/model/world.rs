@@ -5,6 +5,7 @@ use std::time::Duration;
 use eci_api::image_cache::{DeletionPolicy, SecretVersion};
 use eci_core::audit;
 use eci_core::cloud::{CloudError, CloudId, Meaning};
+use eci_core::cloud_resource::identity::TAG_CONTENT;
 use eci_core::cloud_resource::{
     Create, Desired, Effect, Kind, Limits, List, Memory, Next, Object, Observed, Outcome, Owner, Peers,
     Phase, Plan, Read, Record, plan,
@@ -29,6 +30,8 @@ pub enum Sabotage {
     FreshTokens,
     /// The finalizer goes without waiting for what is under way.
     HastyFinalizer,
+    /// What a resource was asked to hold is in the status alone.
+    NoContentTag,
 }
 
 /// What goes wrong with one call.
@@ -438,6 +441,9 @@ impl World {
         let mut call = call.clone();
         if self.sabotage == Sabotage::FreshTokens {
             call.token = eci_core::cloud::ClientToken::new(format!("t{}", self.story.len())).unwrap();
+        }
+        if self.sabotage == Sabotage::NoContentTag {
+            call.tags.remove(TAG_CONTENT);
         }
         if let Some(e) = refused(fault) {
             return Outcome::Failed(e);
