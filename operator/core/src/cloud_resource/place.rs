@@ -211,9 +211,10 @@ impl<K: Kind> Pass<'_, K> {
         look.is_some_and(|look| look.views.iter().any(foreign))
     }
 
-    /// What the newest look at the place showed, for those who look for a resource by its tags.
-    pub(super) fn seen_at_place(&self) -> impl Iterator<Item = &K::View> {
-        self.memory.place.iter().flat_map(|look| &look.views)
+    /// What the newest look at the place showed that was begun at `since` or later, for those who look for a resource by
+    /// its tags.
+    pub(super) fn seen_at_place(&self, since: Mono) -> impl Iterator<Item = &K::View> {
+        self.memory.place.iter().filter(move |look| look.at >= since).flat_map(|look| &look.views)
     }
 
     /// The resource does not fit the spec any more and cannot be replaced side by side: it goes first.

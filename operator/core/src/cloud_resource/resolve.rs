@@ -59,14 +59,16 @@ impl<K: Kind> Pass<'_, K> {
         self.write()
     }
 
-    /// The resource that this attempt made, if the list shows it.
+    /// The resource that this attempt made, if something shows it that was begun after this process saw the operation: what
+    /// is older can show one that is gone by now, of an attempt whose number came again after a lost status.
     fn made_by(&self, attempt: i64) -> Option<K::View> {
         let owner = &self.seen.object.owner;
         let known = [&self.record.current, &self.record.successor];
-        let listed = self.seen.list.map_or(&[][..], |list| &list.items);
+        let since = self.memory.turn_since;
+        let listed = self.seen.list.filter(|list| list.begun >= since).map_or(&[][..], |list| &list.items);
         listed
             .iter()
-            .chain(self.seen_at_place())
+            .chain(self.seen_at_place(since))
             .filter(|v| owner.owns(K::tags(v)) && attempt_of(K::tags(v)) == Some(attempt))
             .filter(|v| !self.memory.gone.contains(K::id(v)))
             .filter(|v| !known.iter().any(|o| o.as_ref().is_some_and(|o| o.id == *K::id(v))))

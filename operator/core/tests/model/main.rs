@@ -209,6 +209,37 @@ fn a_kind_with_a_place_has_one_resource_too_and_touches_nobody_elses() {
     );
 }
 
+/// The status is lost, the first attempt comes again from another process and takes effect late, and this one still has
+/// a list that shows what the first attempt made before.
+#[test]
+fn an_old_list_answers_no_operation() {
+    let unknowns = Unknowns {
+        token_life: Duration::ZERO,
+        mismatch_is_error: false,
+        list_lag: Duration::ZERO,
+        look_lag: Duration::ZERO,
+        delete_unknown_is_error: false,
+        late_effect: Duration::from_secs(15),
+        placed: false,
+        place_is_guarded: false,
+    };
+    let events = [
+        Event::Work(0, 4, Fault::None),
+        Event::Work(0, 2, Fault::LostAfter),
+        Event::Step(0, Fault::None),
+        Event::Vanish,
+        Event::Step(0, Fault::None),
+        Event::Step(0, Fault::None),
+        Event::Wipe,
+        Event::Watch(0, 0),
+        Event::Wait(1),
+        Event::Work(1, 3, Fault::Late),
+        Event::Work(0, 1, Fault::None),
+        Event::Delete,
+    ];
+    run(&unknowns, &events, Sabotage::None).unwrap_or_else(|story| panic!("{story}"));
+}
+
 #[test]
 fn a_protocol_that_is_broken_on_purpose_is_caught() {
     for sabotage in
