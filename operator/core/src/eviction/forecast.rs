@@ -1,8 +1,10 @@
 //! How many pods will be evicted in time: told at the notice, and graded by what came.
 //!
-//! A budget that allows k evictions lets the next k go when replacements are ready, so by the deadline
-//! `k × (1 + floor((time left − margin) / start time))` pods have gone, where the start time is the 90th percentile of
-//! the last [`Starts::KEPT`] starts.
+//! At a notice [`super::course`] follows what may go and what that frees, with the [`typical`] start time: the many rounds
+//! until a deadline take as long as starts do on the average. Before any notice, where nobody knows how many will come,
+//! [`saved`] is careful: a budget that allows k evictions lets the next k go when replacements are ready, so by the
+//! deadline `k × (1 + floor((time left − margin) / start time))` pods have gone, where the start time is the 90th
+//! percentile of the last [`Starts::KEPT`] starts.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -74,6 +76,19 @@ pub fn p90(mut starts: Vec<Duration>) -> Option<Duration> {
     starts.get(rank.saturating_sub(1)).copied()
 }
 
+/// The mean of start times without the shortest and the longest tenth, `None` for fewer than [`Starts::ENOUGH`]. They are
+/// differences of whole seconds, which a mean of several makes good.
+pub fn typical(mut starts: Vec<Duration>) -> Option<Duration> {
+    if starts.len() < Starts::ENOUGH {
+        return None;
+    }
+    starts.sort_unstable();
+    let tail = starts.len() / 10;
+    let middle = starts.get(tail..starts.len() - tail)?;
+    let sum: Duration = middle.iter().fold(Duration::ZERO, |sum, start| sum.saturating_add(*start));
+    Some(sum / u32::try_from(middle.len()).ok()?)
+}
+
 /// How many of `noticed` pods behind one budget that allows `allowed` now are evicted while `left` remains, when a
 /// replacement takes `start`. `None` when that cannot be said: a start time is needed and not known.
 pub fn saved(noticed: usize, allowed: usize, left: Duration, start: Option<Duration>) -> Option<usize> {
@@ -98,7 +113,7 @@ pub struct Forecast {
     pub namespace: std::sync::Arc<str>,
     /// How many pods have a notice.
     pub noticed: usize,
-    /// How many of them will be evicted before their deadline; `None` when that cannot be said.
+    /// How many of them will be told to end [`MARGIN`] before their deadline; `None` when that cannot be said.
     pub saved: Option<usize>,
     /// What the budget allowed.
     pub allowed: usize,
@@ -113,7 +128,7 @@ pub struct Forecast {
 pub struct Grade {
     /// The forecast.
     pub forecast: Forecast,
-    /// How many were told to end before their deadline.
+    /// How many were told to end [`MARGIN`] before their deadline.
     pub saved: usize,
 }
 

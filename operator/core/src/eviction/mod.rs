@@ -15,7 +15,7 @@
 //! - **[`Engine`]**: one broker per budget counts evictions locally, so that no request is sent that must fail, and is
 //!   woken by the budget's own status. The budget is the server's: local counts only save requests, and never grant one.
 //! - **[`grace`]**, **[`why`]**, **[`outcome`]**, **[`forecast`]**: what is left of a grace period, what to say, how it
-//!   ended, and how it will end.
+//!   ended, and how it will end; [`course`] is how evictions behind one budget follow each other.
 //! - **[`remark`]**: one by one or together, so that a storm is told in few words.
 //! - **[`lint`]**: could the pods of a workload be evicted in time, before it happens; **[`levers`]**: what would help.
 //!
@@ -31,6 +31,7 @@
 
 pub mod answer;
 mod budget;
+pub mod course;
 mod engine;
 mod event;
 mod facts;

@@ -122,7 +122,7 @@ fn a_forecast_is_told_a_second_after_the_last_notice_and_graded_at_the_end() {
     let [forecast] = &forecasts[..] else { panic!("{:?}", scene.reports) };
     // 30 s are left: only the slot that is open now.
     assert_eq!((forecast.noticed, forecast.allowed, forecast.saved), (4, 1, Some(1)));
-    assert_eq!(forecast.start, Some(Duration::from_secs(43)));
+    assert_eq!(forecast.start, Some(Duration::from_millis(41_500)));
     for pod in &all {
         scene.step([Event::PodGone(pod.id.clone())]);
     }

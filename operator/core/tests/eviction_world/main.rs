@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod cloud;
+mod forecasts;
 mod objects;
 mod operator;
 mod optimum;

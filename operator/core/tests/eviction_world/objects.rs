@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use eci_core::eviction::notice::{About, SpotEvent};
 use eci_core::eviction::{
-    Budget, BudgetRef, Deletion, Expired, OnDeadline, Owner, Phase, Pod, PodRef, Selector, UnhealthyPolicy,
+    Budget, BudgetRef, Deletion, Expired, OnDeadline, Owner, Phase, Pod, PodRef, Promise, Selector,
+    UnhealthyPolicy,
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -178,6 +179,12 @@ impl SimPdb {
         (budget.generation, budget.observed_generation) = (self.generation, self.observed);
         budget.selector = Selector::of(Some(&selector));
         budget.unhealthy = self.unhealthy;
+        budget.promise = Some(match self.rule {
+            Rule::MinAvailable(n) => Promise::MinAvailable(n.to_string().into()),
+            Rule::MinAvailablePercent(p) => Promise::MinAvailable(format!("{p}%").into()),
+            Rule::MaxUnavailable(n) => Promise::MaxUnavailable(n.to_string().into()),
+            Rule::MaxUnavailablePercent(p) => Promise::MaxUnavailable(format!("{p}%").into()),
+        });
         (budget.allowed, budget.healthy, budget.desired, budget.expected) =
             (self.allowed, self.healthy, self.desired, self.expected);
         budget.disrupted = Arc::new(self.disrupted.iter().map(|(k, v)| (k.clone(), seconds(*v))).collect());

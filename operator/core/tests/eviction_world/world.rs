@@ -145,6 +145,8 @@ pub struct World {
     pub only_by_event: BTreeSet<String>,
     /// Whose instance went before anybody told them to end.
     pub lost: BTreeSet<String>,
+    /// When whoever had a notice was told to end.
+    pub told: BTreeMap<String, i64>,
     pub broken: Option<String>,
     // The operator.
     pub settings: Settings,
@@ -190,6 +192,7 @@ impl World {
             forced: false,
             only_by_event: BTreeSet::new(),
             lost: BTreeSet::new(),
+            told: BTreeMap::new(),
             broken: None,
             settings,
             engine: None,
@@ -424,6 +427,7 @@ impl World {
         self.forced |= by.is_some_and(|request| request.deletion);
         if let Some(at) = noticed {
             self.stats.granted += 1;
+            self.told.insert(uid.to_owned(), now);
             self.stats.last_eviction = now;
             self.stats.graceful += u32::from(grace >= own && now + own * 1_000 <= at + 180_000);
         }

@@ -167,8 +167,7 @@ impl Engine {
         let outcome = withdrawn.unwrap_or_else(|| outcome(known, &case));
         let lead = known.pod.bid_failed.then(|| ago(case.notice.given, at.wall));
         let slack = told.map(|told| case.notice.deadline.duration_since(told));
-        let saved = matches!(outcome, Outcome::Graceful | Outcome::Late)
-            && slack.is_some_and(|slack| slack >= SignedDuration::ZERO);
+        let saved = matches!(outcome, Outcome::Graceful | Outcome::Late) && slack.is_some_and(is_in_time);
         let (pod, profile) = (known.pod.id.clone(), known.pod.profile.clone());
         let Case { notice, attempts, batch, budgets, .. } = case;
         let budget = budgets.into_iter().next();
@@ -197,8 +196,13 @@ impl Engine {
     }
 }
 
+/// Whether whoever was told to end so long before its deadline counts as saved.
+pub(super) fn is_in_time(slack: SignedDuration) -> bool {
+    slack.as_millis() >= i128::from(grace::millis(grace::MARGIN))
+}
+
 /// When the pod was told to end, and by whom.
-fn told(known: &Known, case: &Case) -> (Option<Timestamp>, By) {
+pub(super) fn told(known: &Known, case: &Case) -> (Option<Timestamp>, By) {
     let granted = case.done.filter(|done| matches!(done.did, Did::Evict | Did::Delete));
     match (granted, known.deletion) {
         (Some(done), _) => (Some(done.wall), By::Us),

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::super::budget::Broker;
-use super::super::grace::Millis;
 use super::super::notice::{self, About, NotEligible, Notice, NoticeSource, SpotEvent};
 use super::super::outcome::Outcome;
 use super::super::why::Why;
@@ -228,11 +227,11 @@ impl Engine {
         };
         self.open(uid, &pod.namespace, case);
         self.match_budgets(uid);
-        self.join_batch(uid, due, at);
+        self.join_batch(uid, at);
         self.report(Report::Noticed { pod, profile, notice });
     }
 
-    fn join_batch(&mut self, uid: &Arc<str>, due: Millis, at: At) {
+    fn join_batch(&mut self, uid: &Arc<str>, at: At) {
         let Some((known, case)) = self.pods.get(uid).zip(self.cases.get(uid)) else { return };
         let namespace = Arc::clone(&known.pod.id.namespace);
         let budget = case.budgets.first().cloned();
@@ -251,12 +250,10 @@ impl Engine {
         let batch = self.batches.entry(key.clone()).or_insert(Batch {
             first: at.mono,
             last: at.mono,
-            due,
             allowed,
             noticed: 0,
             open: 0,
             saved: 0,
-            left: due.saturating_sub(at.ms),
             forecast: None,
             workloads: std::collections::BTreeSet::new(),
         });
@@ -266,7 +263,6 @@ impl Engine {
             batch.workloads.insert(workload.clone());
         }
         batch.last = at.mono;
-        batch.due = batch.due.min(due);
         batch.noticed += 1;
         batch.open += 1;
         if let Some(case) = self.cases.get_mut(uid) {

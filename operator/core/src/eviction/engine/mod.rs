@@ -1,6 +1,7 @@
 //! The engine: facts in, requests and reports out.
 
 mod answered;
+mod foresee;
 mod intake;
 mod queue;
 mod rouse;

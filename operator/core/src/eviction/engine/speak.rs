@@ -1,15 +1,13 @@
-//! What is said: where pods stand, and forecasts.
+//! What is said of where pods stand.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::budget::Broker;
-use super::super::forecast::{self, Forecast, Starts};
 use super::super::why::{self, NAMED_PODS, Why};
-use super::super::{BudgetRef, Owner, Report, Standing};
+use super::super::{BudgetRef, Report, Standing};
 use super::schedule::Wake;
-use super::state::{Batch, BatchKey};
 use super::{At, Engine, SAY_AFTER};
 
 /// For each budget the sentence about its pods that are not ready, made once for many messages.
@@ -58,7 +56,7 @@ impl Engine {
             }
         }
         wake.maybe(self.unsaid.first().map(|(when, _)| *when));
-        self.forecast(at, wake);
+        self.foresee(at, wake);
     }
 
     pub(super) fn standing(&self, uid: &Arc<str>, culprits: &mut Culprits) -> Option<Standing> {
@@ -140,48 +138,5 @@ impl Engine {
             named.push(format!("{more} more"));
         }
         named.join(", ")
-    }
-
-    fn forecast(&mut self, at: At, wake: &mut Wake) {
-        let mut ready: Vec<BatchKey> = Vec::new();
-        for key in &self.untold {
-            match self.batches.get(key).and_then(Self::batch_ready) {
-                Some(when) if when <= at.mono => ready.push(key.clone()),
-                Some(when) => wake.at(when),
-                None => {}
-            }
-        }
-        for key in ready {
-            self.untold.remove(&key);
-            let start = self.batches.get(&key).and_then(|batch| forecast::p90(self.starts_of(&key, batch)));
-            let Some(batch) = self.batches.get_mut(&key) else { continue };
-            let left = Duration::from_millis(u64::try_from(batch.left).unwrap_or(0));
-            let saved = match key.budget {
-                None => Some(batch.noticed),
-                Some(_) => forecast::saved(batch.noticed, batch.allowed, left, start),
-            };
-            let forecast = Forecast {
-                budget: key.budget.clone(),
-                namespace: Arc::clone(&key.namespace),
-                noticed: batch.noticed,
-                saved,
-                allowed: batch.allowed,
-                start,
-                at: at.wall,
-            };
-            batch.forecast = Some(forecast.clone());
-            let (over, saved) = (batch.open == 0, batch.saved);
-            self.report(Report::Forecast(forecast.clone()));
-            if over {
-                self.batches.remove(&key);
-                self.report(Report::Graded(forecast::Grade { forecast, saved }));
-            }
-        }
-    }
-
-    /// The start times of the workloads that a batch is about.
-    fn starts_of(&self, key: &BatchKey, batch: &Batch) -> Vec<Duration> {
-        let of = |workload: &Owner| self.starts.get(&(Arc::clone(&key.namespace), workload.clone()));
-        batch.workloads.iter().filter_map(of).flat_map(Starts::iter).collect()
     }
 }

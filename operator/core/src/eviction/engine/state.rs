@@ -162,14 +162,11 @@ pub(in super::super) struct BatchKey {
 pub(in super::super) struct Batch {
     pub(super) first: Mono,
     pub(super) last: Mono,
-    pub(super) due: Millis,
     /// The most that the budget allowed while the batch was gathered.
     pub(super) allowed: usize,
     pub(super) noticed: usize,
     pub(super) open: usize,
     pub(super) saved: usize,
-    /// The time left when it began, in milliseconds.
-    pub(super) left: Millis,
     pub(super) forecast: Option<Forecast>,
     /// The workloads of its pods.
     pub(super) workloads: BTreeSet<Owner>,
