@@ -3,7 +3,8 @@
 //! An eviction that was sent is booked against `disruptionsAllowed` as last seen. The booking ends when the status that
 //! contains it is seen (the pod's name turns up in `disruptedPods`, which the watch shows even before the answer), when
 //! the eviction is refused, or by a list that began after the answer. If none of these comes, it ends [`SETTLE`] after
-//! the answer: a booking that ends too early costs one refused request, one that never ends costs pods.
+//! the answer: a booking that ends too early costs one refused request, one that never ends costs pods. After a failure
+//! that the server itself told it ends sooner, at first: what it had written before, the watch has shown by then.
 //!
 //! A refusal counts against the version of the budget that was known when the request was sent. If a newer one has been
 //! seen meanwhile, the decision is made anew at once; else the broker waits for a newer version, or [`SAFETY`].
@@ -29,10 +30,12 @@ const PATIENCE: Duration = Duration::from_millis(100);
 const SLOW: Duration = Duration::from_millis(450);
 /// How long a booking outlives its answer when nothing confirms it.
 pub const SETTLE: Duration = Duration::from_secs(2);
+/// The same after a failure that the server told, at first; twice as long after each that follows.
+pub const FAILURE_SETTLE: Duration = Duration::from_millis(150);
 /// Longest wait for a newer version of a budget after a refusal that its known version does not explain.
 pub const SAFETY: Duration = Duration::from_secs(2);
 /// First such wait.
-const FIRST_WAIT: Duration = Duration::from_millis(250);
+const FIRST_WAIT: Duration = Duration::from_millis(200);
 /// How long an eviction of an earlier pod of the same name holds a slot: the disruption controller's time-out.
 pub const STALE_HOLD: Duration = Duration::from_mins(2);
 /// Most stale slots that are remembered for one budget.
@@ -92,8 +95,8 @@ struct Charge {
     /// The version of the budget when it was sent.
     version: u64,
     sent: Mono,
-    /// When it was answered with anything but a refusal.
-    settled: Option<Mono>,
+    /// When it was answered with anything but a refusal, and when it ends then.
+    settled: Option<(Mono, Mono)>,
 }
 
 /// Why a broker gives no slot.
@@ -152,6 +155,8 @@ pub(super) struct Broker {
     shut_at: u64,
     said: Said,
     stale: Vec<(Arc<str>, Mono)>,
+    /// Failures of the server since it last took an eviction.
+    failures: u32,
 }
 
 impl Broker {
@@ -166,6 +171,7 @@ impl Broker {
             shut_at: 0,
             said: Said::Nothing,
             stale: Vec::new(),
+            failures: 0,
         }
     }
 
@@ -192,12 +198,12 @@ impl Broker {
 
     /// A list that began at `began` has ended: it contains what was answered before.
     pub(super) fn listed(&mut self, began: Mono) {
-        self.charges.retain(|_, charge| charge.settled.is_none_or(|at| at >= began));
+        self.charges.retain(|_, charge| charge.settled.is_none_or(|(at, _)| at >= began));
     }
 
     /// Forgets what is over.
     pub(super) fn expire(&mut self, now: Mono) {
-        self.charges.retain(|_, charge| charge.settled.is_none_or(|at| now.since(at) < SETTLE));
+        self.charges.retain(|_, charge| charge.settled.is_none_or(|(_, until)| now < until));
         self.stale.retain(|(_, until)| *until > now);
     }
 
@@ -232,7 +238,7 @@ impl Broker {
 
     /// When something may change without any event.
     pub(super) fn wake(&self, now: Mono) -> Option<Mono> {
-        let settled = self.charges.values().filter_map(|charge| charge.settled).map(|at| at.plus(SETTLE));
+        let settled = self.charges.values().filter_map(|charge| charge.settled).map(|(_, until)| until);
         let over = settled.chain(self.stale.iter().map(|(_, until)| *until)).min();
         if self.left() == 0 {
             return over;
@@ -285,6 +291,7 @@ impl Broker {
     /// It was accepted after that time.
     pub(super) fn accepted(&mut self, attempt: Attempt, now: Mono, took: Duration) {
         self.settle(attempt, now);
+        self.failures = 0;
         self.cap = if took >= SLOW { (self.cap / 2).max(1) } else { (self.cap + 1).min(self.most) };
         self.gate.open();
         self.said = Said::Nothing;
@@ -292,8 +299,19 @@ impl Broker {
 
     /// Nobody knows whether the budget was charged.
     pub(super) fn settle(&mut self, attempt: Attempt, now: Mono) {
+        self.settle_for(attempt, now, SETTLE);
+    }
+
+    /// The server failed, and may have charged the budget before.
+    pub(super) fn failed(&mut self, attempt: Attempt, now: Mono) {
+        let wait = FAILURE_SETTLE.saturating_mul(1 << self.failures.min(16)).min(SETTLE);
+        self.failures = self.failures.saturating_add(1);
+        self.settle_for(attempt, now, wait);
+    }
+
+    fn settle_for(&mut self, attempt: Attempt, now: Mono, wait: Duration) {
         if let Some(charge) = self.charges.get_mut(&attempt) {
-            charge.settled = Some(now);
+            charge.settled = Some((now, now.plus(wait)));
         }
     }
 

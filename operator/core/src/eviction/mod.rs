@@ -48,7 +48,7 @@ pub mod remark;
 mod selector;
 pub mod why;
 
-pub use budget::{PER_BUDGET, SAFETY, SETTLE, STALE_HOLD};
+pub use budget::{FAILURE_SETTLE, PER_BUDGET, SAFETY, SETTLE, STALE_HOLD};
 pub use engine::{
     BLOCKED_LIMIT, Counts, EVENT_LIMIT, Engine, GATHER, SAY_AFTER, Settings, URGENT, WORKLOAD_LIMIT,
 };

@@ -36,16 +36,16 @@ fn again(scene: &mut Scene) -> Option<(i64, Effect)> {
 fn each_refusal_waits_as_long_as_it_makes_sense_and_says_why() {
     let words = || "no".to_owned();
     for (answer, first, why) in [
-        (Answer::BudgetExhausted(words()), 250, Some(Why::BudgetExhausted)),
-        (Answer::BudgetNotProcessed, 250, Some(Why::BudgetNotProcessed)),
-        (Answer::BudgetContended, 250, Some(Why::BudgetContended)),
-        (Answer::BudgetFull, 250, Some(Why::BudgetOverrun)),
-        (Answer::BudgetNegative, 250, Some(Why::BudgetOverrun)),
+        (Answer::BudgetExhausted(words()), 200, Some(Why::BudgetExhausted)),
+        (Answer::BudgetNotProcessed, 200, Some(Why::BudgetNotProcessed)),
+        (Answer::BudgetContended, 200, Some(Why::BudgetContended)),
+        (Answer::BudgetFull, 200, Some(Why::BudgetOverrun)),
+        (Answer::BudgetNegative, 200, Some(Why::BudgetOverrun)),
         (Answer::Overloaded(Duration::from_secs(3)), 3_000, Some(Why::ServerOverloaded)),
         (Answer::PodChanged, 500, None),
         (Answer::NotSent, 500, Some(Why::ServerUnavailable)),
         (Answer::Unknown, 2_000, Some(Why::ServerUnavailable)),
-        (Answer::ServerFailed(words()), 1_000, Some(Why::ServerUnavailable)),
+        (Answer::ServerFailed(words()), 200, Some(Why::ServerUnavailable)),
         (Answer::NotPermitted(words()), 2_000, Some(Why::NotPermitted)),
         (Answer::WebhookRefused(words()), 5_000, Some(Why::WebhookRefused)),
         (Answer::SeveralBudgets, 5_000, Some(Why::SeveralBudgets)),
@@ -62,6 +62,28 @@ fn each_refusal_waits_as_long_as_it_makes_sense_and_says_why() {
         let Some((after, Effect::Evict(next))) = again(&mut scene) else { panic!("{answer:?}: never again") };
         assert_eq!((after, &next.pod), (first, &order.pod), "{answer:?}");
     }
+}
+
+#[test]
+fn a_slot_that_a_failure_may_have_used_up_is_tried_again_soon_and_then_less_and_less_often() {
+    let all = pods(20);
+    let mut scene = Scene::with(&all, &[budget(1, 20, 20)]);
+    scene.notice(&all, 0);
+    let mut waits = Vec::new();
+    let mut effects = scene.wait(200);
+    for _ in 0..6 {
+        let attempt = evictions(&effects)[0].attempt;
+        assert_eq!(scene.answer(attempt, Answer::ServerFailed("no".to_owned())), []);
+        let (after, next) = again(&mut scene).unwrap();
+        waits.push(after);
+        effects = vec![next];
+    }
+    assert_eq!(waits, [150, 300, 600, 1_200, 2_000, 2_000]);
+    // The server took one: the next failure is a first one.
+    scene.answer(evictions(&effects)[0].attempt, Answer::Accepted);
+    let (_, next) = again(&mut scene).unwrap();
+    scene.answer(evictions(&[next])[0].attempt, Answer::ServerFailed("no".to_owned()));
+    assert_eq!(again(&mut scene).map(|(after, _)| after), Some(150));
 }
 
 #[test]
@@ -105,7 +127,7 @@ fn a_refusal_at_the_known_version_waits_for_a_newer_one_at_most_two_seconds() {
         waits.push(after);
         order = next;
     }
-    assert_eq!(waits, [250, 500, 1_000, 2_000, i64::try_from(SAFETY.as_millis()).unwrap()]);
+    assert_eq!(waits, [200, 400, 800, 1_600, i64::try_from(SAFETY.as_millis()).unwrap()]);
     assert_eq!(scene.answer(order.attempt, Answer::BudgetExhausted(String::new())), []);
     assert_eq!(evictions(&scene.saw_budget(budget(2, 4, 4))).len(), 1, "a newer version opens it at once");
 }

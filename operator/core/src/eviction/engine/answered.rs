@@ -26,7 +26,7 @@ const OVERLOAD_MOST: Duration = Duration::from_secs(10);
 /// Wait before a namespace in which the operator has no permission is tried again: at first, and at most.
 const FORBIDDEN: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(15));
 /// Wait after a failure of the server for one pod: at first, and at most.
-const FAILED: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
+const FAILED: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 /// Wait after a refusal that only a person can change: at first, and at most.
 const REFUSED: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(30));
 /// Wait after a conflict that has nothing to do with budgets.
@@ -123,10 +123,8 @@ impl Engine {
         self.touched.insert(id.clone());
         match answer {
             Answer::Accepted => broker.accepted(attempt, at.mono, at.mono.since(flight.sent)),
-            // A server that failed may have charged the budget before.
-            Answer::Unknown | Answer::ServerFailed(_) | Answer::PodChanged => {
-                broker.settle(attempt, at.mono);
-            }
+            Answer::Unknown | Answer::PodChanged => broker.settle(attempt, at.mono),
+            Answer::ServerFailed(_) => broker.failed(attempt, at.mono),
             Answer::StaleUid => broker.went_stale(attempt, at.mono, &flight.name),
             Answer::BudgetExhausted(_) => broker.refused(attempt, at.mono, Said::Nothing),
             Answer::BudgetNotProcessed => broker.refused(attempt, at.mono, Said::NotProcessed),
