@@ -3,6 +3,7 @@
 //! Every row is a control plane of its own, on which a scenario's pods are Ready on one virtual node and another one
 //! takes what replaces them. The observer says what was evicted when, the audit log who asked how often.
 
+mod busy;
 mod contender;
 mod plot;
 mod proxy;

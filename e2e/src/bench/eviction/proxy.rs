@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use jiff::Timestamp;
 use kube::client::Body;
 use kube::config::AuthInfo;
 use kube::{Client, Config};
@@ -22,7 +24,8 @@ use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::testbed::ControlPlane;
+use super::reaction::Pause;
+use crate::testbed::{ControlPlane, wall_clock};
 
 /// Largest request that is passed on.
 const LARGEST: usize = 8 << 20;
@@ -59,6 +62,9 @@ impl Fault {
     }
 }
 
+/// How long whoever is told of an overload is to wait: its Retry-After.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
 /// A running proxy. Dropping it ends it.
 #[derive(Debug)]
 pub(super) struct Proxy {
@@ -70,6 +76,8 @@ pub(super) struct Proxy {
 #[derive(Debug, Default)]
 struct Shared {
     evictions: AtomicUsize,
+    /// When it said that it is overloaded.
+    overloads: Mutex<Vec<Timestamp>>,
     done: Mutex<BTreeMap<&'static str, usize>>,
 }
 
@@ -98,6 +106,12 @@ impl Proxy {
     /// Where it listens.
     pub(super) fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// The times in which it had asked for no requests.
+    pub(super) fn pauses(&self) -> Vec<Pause> {
+        let overloads = self.shared.overloads.lock().unwrap_or_else(PoisonError::into_inner);
+        overloads.iter().map(|from| Pause { from: *from, to: *from + RETRY_AFTER }).collect()
     }
 
     /// How often it did what.
@@ -135,9 +149,11 @@ async fn handle(request: Request<Incoming>, client: Client, shared: Arc<Shared>)
     }
     match fault {
         Some(Fault::Overload) => {
+            let now = wall_clock();
+            shared.overloads.lock().unwrap_or_else(PoisonError::into_inner).push(now);
             let text = "Too many requests, please try again later.\n";
             let mut answer = plain(StatusCode::TOO_MANY_REQUESTS, text.to_owned())?;
-            answer.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
+            answer.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER.as_secs().into());
             Ok(answer)
         }
         Some(Fault::Broken) => status(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", &json!({})),

@@ -8,6 +8,13 @@ use jiff::Timestamp;
 use crate::observer::audit::{BudgetWrite, Request};
 use crate::observer::{BudgetRef, Ledger, percentile};
 
+/// A time in which an evictor had to wait: nobody led, or the API server had asked it to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Pause {
+    pub(super) from: Timestamp,
+    pub(super) to: Timestamp,
+}
+
 /// Median, 99th percentile and longest, and how many there were.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Reactions {
@@ -15,11 +22,18 @@ pub(super) struct Reactions {
     pub(super) p99: Duration,
     pub(super) longest: Duration,
     pub(super) count: usize,
+    /// Those of which a part lies in a pause; they are not among the others.
+    pub(super) paused: usize,
 }
 
 /// From each opening that the observer saw to the next eviction of a pod of that budget. An opening after which nobody
 /// is left to evict counts for nothing, and one that is followed by another before anybody is evicted neither.
-pub(super) fn reactions(ledger: &Ledger, written: &[BudgetWrite], requests: &[Request]) -> Option<Reactions> {
+pub(super) fn reactions(
+    ledger: &Ledger,
+    written: &[BudgetWrite],
+    requests: &[Request],
+    pauses: &[Pause],
+) -> Option<Reactions> {
     let openings: BTreeSet<(&BudgetRef, &str)> = ledger
         .budgets()
         .flat_map(|(id, floor)| floor.openings.iter().map(move |version| (id, version.as_str())))
@@ -40,11 +54,15 @@ pub(super) fn reactions(ledger: &Ledger, written: &[BudgetWrite], requests: &[Re
     }
     events.sort_unstable();
     let mut open: BTreeMap<&BudgetRef, Timestamp> = BTreeMap::new();
-    let mut times = Vec::new();
+    let (mut times, mut apart) = (Vec::new(), 0);
     for (at, evicted, id) in events {
         if !evicted {
             open.insert(id, at);
         } else if let Some(opened) = open.remove(id) {
+            if pauses.iter().any(|pause| opened < pause.to && pause.from < at) {
+                apart += 1;
+                continue;
+            }
             times.push(Duration::try_from(at.duration_since(opened)).unwrap_or_default());
         }
     }
@@ -54,6 +72,7 @@ pub(super) fn reactions(ledger: &Ledger, written: &[BudgetWrite], requests: &[Re
         p99: percentile(&times, 99)?,
         longest: *times.last()?,
         count: times.len(),
+        paused: apart,
     })
 }
 
@@ -140,9 +159,14 @@ mod tests {
             eviction("web-2", 201, 2_100, 50),
         ];
         let ms = Duration::from_millis;
-        let expected = Reactions { median: ms(30), p99: ms(150), longest: ms(150), count: 2 };
-        assert_eq!(reactions(&ledger, &written, &requests), Some(expected));
+        let expected = Reactions { median: ms(30), p99: ms(150), longest: ms(150), count: 2, paused: 0 };
+        assert_eq!(reactions(&ledger, &written, &requests, &[]), Some(expected));
         // Nobody was left to evict.
-        assert_eq!(reactions(&ledger, &written, &[]), None);
+        assert_eq!(reactions(&ledger, &written, &[], &[]), None);
+        // Between the second opening and its eviction nobody led; what ended or began beside it changes nothing.
+        let pauses =
+            [(-9, 0), (2_100, 2_110), (2_150, 9_000)].map(|(from, to)| Pause { from: at(from), to: at(to) });
+        let expected = Reactions { median: ms(30), p99: ms(30), longest: ms(30), count: 1, paused: 1 };
+        assert_eq!(reactions(&ledger, &written, &requests, &pauses), Some(expected));
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::run::Row;
 use super::target::Judged;
 
-const HEAD: [&str; 17] = [
+const HEAD: [&str; 20] = [
     "scenario",
     "QPS",
     "contender",
@@ -13,10 +13,13 @@ const HEAD: [&str; 17] = [
     "graceful",
     "last s",
     "ratio",
+    "controllers busy %",
     "evictions/pod",
     "requests/pod",
     "answers",
     "reaction p99 ms",
+    "openings (paused)",
+    "leaderless s",
     "wrong",
     "below floor",
     "why s",
@@ -104,7 +107,7 @@ fn markdown<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String;
     text
 }
 
-fn cells(row: &Row) -> [String; 17] {
+fn cells(row: &Row) -> [String; 20] {
     let figures = &row.figures;
     let answers: Vec<String> = row.answers.iter().map(|(code, count)| format!("{code}:{count}")).collect();
     [
@@ -115,17 +118,28 @@ fn cells(row: &Row) -> [String; 17] {
         row.graceful.to_string(),
         format!("{} ({:.1})", number(figures.last_seconds, 1), row.bound_seconds),
         number(row.ratio, 2),
+        number(row.controller_busy_percent, 0),
         number(per(row.answers.values().sum(), figures.evicted), 1),
         number(per(row.requests_for_pods(), figures.evicted), 1),
         answers.join(" "),
         number(row.reaction_ms.map(|[_, p99, _]| p99), 0),
+        format!("{} ({})", row.reactions, row.paused),
+        number(row.leaderless_seconds, 1),
         figures.wrong.to_string(),
         figures.below_floor.to_string(),
-        number(row.why_seconds, 1),
+        why(row),
         number(row.forecast_off_percent, 1),
         number(row.peak_rss_mib, 1),
         number(row.load, 1),
     ]
+}
+
+/// Since something stood in the way, and since the notices.
+fn why(row: &Row) -> String {
+    match row.why_since_blocked_seconds {
+        Some(since) => format!("{since:.1} ({})", number(row.why_seconds, 1)),
+        None => number(row.why_seconds, 1),
+    }
 }
 
 fn number(value: Option<f64>, digits: usize) -> String {

@@ -5,18 +5,21 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::Result;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::super::measure;
+use super::busy;
 use super::contender::{Contender, Peerage};
 use super::proxy::Proxy;
-use super::reaction::reactions;
+use super::reaction::{Pause, reactions};
 use super::scenario::{Pace, Scenario, Trouble};
 use super::stage::{Bed, DOOMED_NODE, NAMESPACE, Stage};
 use super::words::Words;
 use crate::eventually::eventually;
 use crate::observer::audit::{self, Request, Tally};
 use crate::observer::{Figures, Observer};
+use crate::testbed::wall_clock;
 use crate::vendor::{Behaviour, Notice, PodRef, Vendor};
 
 /// How often is looked whether it is over.
@@ -56,10 +59,25 @@ pub(super) struct Row {
     pub(super) reaction_ms: Option<[f64; 3]>,
     /// How many of these there were.
     pub(super) reactions: usize,
+    /// Openings that are not among them: nobody led, or the API server had asked to wait.
+    #[serde(default)]
+    pub(super) paused: usize,
+    /// From the death of the operator until the next process led, seconds.
+    #[serde(default)]
+    pub(super) leaderless_seconds: Option<f64>,
+    /// Requests of controllers of the control plane until the last eviction, by controller and kind.
+    #[serde(default)]
+    pub(super) controllers: BTreeMap<String, BTreeMap<String, usize>>,
+    /// Of all requests that its pace allowed it until then, what the busiest of them made, percent.
+    #[serde(default)]
+    pub(super) controller_busy_percent: Option<f64>,
     /// When each pod was evicted, seconds.
     pub(super) evicted_at: Vec<f64>,
     /// When it could be read what stands in the way of a pod, seconds; of the operator alone.
     pub(super) why_seconds: Option<f64>,
+    /// The same since the first budget had nothing left, if that was later than the notices.
+    #[serde(default)]
+    pub(super) why_since_blocked_seconds: Option<f64>,
     /// By how much of the pods the forecast of 5 s after the notices was off, percent; of the operator alone.
     pub(super) forecast_off_percent: Option<f64>,
     /// Most resident memory of the operator, MiB.
@@ -131,6 +149,7 @@ pub(super) async fn run(
         peer.go().await?;
     }
     let (mut announced, mut released) = (0, 0);
+    let mut killed = None;
     let mut trouble = match scenario.trouble {
         Trouble::None | Trouble::Faults => None,
         Trouble::Restart(seconds) => Some(Duration::from_secs(u64::from(seconds))),
@@ -147,6 +166,7 @@ pub(super) async fn run(
         if trouble.take_if(|at| now >= *at).is_some() {
             if let Bed::WithOperator(stack, _) = &mut bed {
                 stack.kill_operator().await?;
+                killed = Some(wall_clock());
                 stack.launch_operator().await?;
             }
             if let Some(peer) = &mut peer {
@@ -184,7 +204,14 @@ pub(super) async fn run(
     });
     let graceful = graceful.count();
     let (requests, tally) = tally(&log, mark, &contender.user(), verdict.evicted.len()).await?;
-    let reactions = reactions(&ledger, &audit::budget_writes_since(&log, mark)?, &requests);
+    let leaderless = killed.and_then(|killed| leaderless(&requests, killed));
+    let pauses: Vec<Pause> = bed.proxy().map(Proxy::pauses).into_iter().flatten().chain(leaderless).collect();
+    let reactions = reactions(&ledger, &audit::budget_writes_since(&log, mark)?, &requests, &pauses);
+    let until = requests.iter().filter(|request| is_eviction(request)).map(|request| request.received).max();
+    let controllers = match until {
+        Some(until) => busy::controllers(&log, mark, until)?,
+        None => BTreeMap::new(),
+    };
     let last = usize::try_from(bound.pods)?.checked_sub(1).and_then(|last| verdict.evicted.get(last));
     let ours = contender == Contender::Ours;
     // It is over when no more can go in time: what came is known.
@@ -212,14 +239,32 @@ pub(super) async fn run(
         latency_ms: tally.latency.map(|times| times.map(ms)),
         reaction_ms: reactions.map(|all| [all.median, all.p99, all.longest].map(ms)),
         reactions: reactions.map_or(0, |all| all.count),
+        paused: reactions.map_or(0, |all| all.paused),
+        leaderless_seconds: leaderless.map(|pause| pause.to.duration_since(pause.from).as_secs_f64()),
+        controller_busy_percent: last.and_then(|last| busy::share(&controllers, pace, *last)),
+        controllers,
         answers: tally.evictions,
         why_seconds: words.why().filter(|_| ours).map(|time| time.as_secs_f64()),
+        why_since_blocked_seconds: words.why_since_blocked().filter(|_| ours).map(|time| time.as_secs_f64()),
         forecast_off_percent: forecast.map(percent),
         peak_rss_mib,
         faults,
         evicted_at: verdict.evicted.iter().map(Duration::as_secs_f64).collect(),
         load: busy,
     })
+}
+
+fn is_eviction(request: &Request) -> bool {
+    request.verb == "create" && request.resource == "pods/eviction"
+}
+
+/// From the operator's death until the next process wrote its name into the Lease.
+fn leaderless(requests: &[Request], killed: Timestamp) -> Option<Pause> {
+    let writes = requests.iter().filter(|request| {
+        request.resource == "leases" && request.verb != "get" && (200..300).contains(&request.code)
+    });
+    let next = writes.map(|request| request.received).filter(|at| *at > killed).min()?;
+    Some(Pause { from: killed, to: next })
 }
 
 fn wave_at(wave: usize, apart: Duration) -> Duration {

@@ -86,7 +86,10 @@ pub(super) fn judge(row: &Row) -> Vec<Judged> {
     if let Some([_, reaction, _]) = row.reaction_ms {
         judged.push(at_most("budget opened to eviction, p99, ms", reaction, REACTION_MS, 0));
     }
-    if let Some(why) = row.why_seconds {
+    if let Some(leaderless) = row.leaderless_seconds {
+        judged.push(at_most("seconds without a leader", leaderless, LEASE + AFTER_LEASE, 1));
+    }
+    if let Some(why) = row.why_since_blocked_seconds.or(row.why_seconds) {
         judged.push(at_most("seconds until it can be read why", why, WHY_SECONDS, 1));
     }
     if let Some(off) = row.forecast_off_percent {

@@ -1,5 +1,6 @@
 //! What the operator said, and when anybody could read it.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -7,8 +8,9 @@ use anyhow::Result;
 use eci_core::eviction::why::Why;
 use futures::StreamExt as _;
 use k8s_openapi::api::events::v1::Event;
-use kube::Api;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::{Api, ResourceExt as _};
 use tokio::task::JoinSet;
 
 use crate::testbed::{ControlPlane, Stopwatch};
@@ -36,7 +38,17 @@ pub(super) struct Words {
     clock: Stopwatch,
     begun: Duration,
     heard: Arc<Mutex<Vec<Word>>>,
+    exhausted: Arc<Mutex<Exhausted>>,
     _task: JoinSet<()>,
+}
+
+/// What budgets allowed.
+#[derive(Debug, Default)]
+struct Exhausted {
+    /// Those that were last seen to allow nothing.
+    now: BTreeSet<String>,
+    /// When one was first seen to allow nothing, since the first notices if they were given.
+    at: Option<Duration>,
 }
 
 impl Words {
@@ -44,15 +56,20 @@ impl Words {
     pub(super) async fn start(plane: &ControlPlane, namespace: &str) -> Result<Self> {
         let api: Api<Event> = Api::namespaced(plane.client_for_user(USER).await?, namespace);
         let clock = Stopwatch::start();
-        let heard: Arc<Mutex<Vec<Word>>> = Arc::default();
+        let budgets: Api<PodDisruptionBudget> =
+            Api::namespaced(plane.client_for_user(USER).await?, namespace);
+        let (heard, exhausted) = (Arc::default(), Arc::default());
         let mut task = JoinSet::new();
         task.spawn(listen(api, clock, Arc::clone(&heard)));
-        Ok(Self { clock, begun: Duration::ZERO, heard, _task: task })
+        task.spawn(look(budgets, clock, Arc::clone(&exhausted)));
+        Ok(Self { clock, begun: Duration::ZERO, heard, exhausted, _task: task })
     }
 
     /// The first notices are given now.
     pub(super) fn begin(&mut self) {
         self.begun = self.clock.elapsed();
+        let mut exhausted = self.exhausted.lock().unwrap_or_else(PoisonError::into_inner);
+        exhausted.at = (!exhausted.now.is_empty()).then_some(self.begun);
     }
 
     fn since_the_begin(&self) -> Vec<Word> {
@@ -64,6 +81,15 @@ impl Words {
     /// How long after the first notices it could be read what stands in the way of a pod, if it could.
     pub(super) fn why(&self) -> Option<Duration> {
         why(&self.since_the_begin())
+    }
+
+    /// The same after the first budget had nothing left, if that was between the first notices and the word: before,
+    /// nothing stood in the way. An earlier word was about something else.
+    pub(super) fn why_since_blocked(&self) -> Option<Duration> {
+        let exhausted = self.exhausted.lock().unwrap_or_else(PoisonError::into_inner);
+        let blocked = exhausted.at.map_or(Duration::ZERO, |at| at.saturating_sub(self.begun));
+        let why = self.why()?;
+        Some(why.checked_sub(blocked).unwrap_or(why))
     }
 
     /// How many of `doomed` pods would be evicted in time, as could be read 5 s after the first notices; `None` when it
@@ -84,6 +110,21 @@ async fn listen(api: Api<Event>, clock: Stopwatch, heard: Arc<Mutex<Vec<Word>>>)
         let (reason, note) = (event.reason.unwrap_or_default(), event.note.unwrap_or_default());
         let word = Word { at: clock.elapsed(), reason, note };
         heard.lock().unwrap_or_else(PoisonError::into_inner).push(word);
+    }
+}
+
+async fn look(api: Api<PodDisruptionBudget>, clock: Stopwatch, exhausted: Arc<Mutex<Exhausted>>) {
+    let mut budgets = std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff());
+    while let Some(event) = budgets.next().await {
+        let Ok(watcher::Event::Apply(budget) | watcher::Event::InitApply(budget)) = event else { continue };
+        let name = budget.name_any();
+        let allowed = budget.status.map_or(0, |status| status.disruptions_allowed);
+        let mut exhausted = exhausted.lock().unwrap_or_else(PoisonError::into_inner);
+        if allowed > 0 {
+            exhausted.now.remove(&name);
+        } else if exhausted.now.insert(name) {
+            exhausted.at.get_or_insert_with(|| clock.elapsed());
+        }
     }
 }
 
