@@ -72,7 +72,9 @@ impl<K: Kind> Pass<'_, K> {
         let Some(operation) = &self.record.operation else {
             // A finalizer without a record: the record was lost, and with it perhaps an operation.
             let recent = |at| self.now.mono.since(at) < self.limits.resolve_window;
-            let lost = self.record.owner_uid.is_none() || self.memory.doubt.is_some_and(recent);
+            let lost = self.record.owner_uid.is_none()
+                || self.lost_its_record()
+                || self.memory.doubt.is_some_and(recent);
             return lost.then_some(LOST);
         };
         let turn = operation.turn();

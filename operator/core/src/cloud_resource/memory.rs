@@ -21,6 +21,10 @@ pub struct Memory<K: Kind> {
     pub(super) version: Option<(String, Mono)>,
     /// When it first saw it being deleted.
     pub(super) deleting_since: Option<Mono>,
+    /// The version that the object got with its finalizer from this process, which has recorded nothing since.
+    pub(super) guarded: Option<String>,
+    /// Since when the object has had a finalizer and no record: the record was lost, or a process died between the two.
+    pub(super) lost_since: Option<Mono>,
     /// An operation that this process recorded and has not sent.
     pub(super) fresh: Option<Fresh>,
     /// The definite answer to a create call that the status does not yet have.
@@ -67,6 +71,8 @@ impl<K: Kind> Default for Memory<K> {
             born: None,
             version: None,
             deleting_since: None,
+            guarded: None,
+            lost_since: None,
             fresh: None,
             answer: None,
             doubt: None,
@@ -188,6 +194,9 @@ impl<K: Kind> Memory<K> {
         if seen.object.deleting {
             self.deleting_since.get_or_insert(now.mono);
         }
+        let guarded = self.guarded.as_ref() == Some(&seen.object.resource_version);
+        let lost = seen.object.has_finalizer && record.owns_nothing() && !guarded;
+        self.lost_since = self.lost_since.or(Some(now.mono)).filter(|_| lost);
         let turn = record.operation.as_ref().map(super::Operation::turn);
         if turn != self.turn {
             self.turn = turn;
@@ -231,6 +240,9 @@ impl<K: Kind> Memory<K> {
     /// Takes in that the status was written at rest: the object's new version is no news.
     pub fn wrote(&mut self, resource_version: String) {
         if let Some((held, _)) = &mut self.version {
+            if self.guarded.as_ref() == Some(held) {
+                self.guarded = Some(resource_version.clone());
+            }
             *held = resource_version;
         }
     }
@@ -241,8 +253,12 @@ impl<K: Kind> Memory<K> {
             held.clone_from(version);
         }
         match (effect, outcome) {
+            (Effect::AddFinalizer, Outcome::Written(resource_version)) => {
+                self.guarded = Some(resource_version);
+            }
             (Effect::Write(record), Outcome::Written(resource_version)) => {
                 self.answer = None;
+                self.guarded = None;
                 // Only an operation that this very write recorded may be sent without looking.
                 let turn = record
                     .operation

@@ -87,7 +87,11 @@ impl<K: Kind> Pass<'_, K> {
 
     /// Whether the operation was looked for during a whole window; else what to do until then.
     pub(super) fn window_over(&mut self, turn: Turn) -> Result<(), Box<Decision<K>>> {
-        let seen = if turn == LOST { self.memory.deleting_since } else { Some(self.memory.turn_since) };
+        let seen = if turn == LOST {
+            self.memory.deleting_since.or(self.memory.lost_since)
+        } else {
+            Some(self.memory.turn_since)
+        };
         let since = self.memory.doubt.max(seen).unwrap_or(self.now.mono);
         let Some(list) = self.seen.list.filter(|l| l.begun >= since) else {
             return Err(Box::new(self.await_list(since)));
@@ -110,8 +114,13 @@ impl<K: Kind> Pass<'_, K> {
         }
         let left = end.since(self.now.mono);
         self.wake_in(left);
-        // No countdown in the message: it would be a status write per pass.
-        Err(Box::new(self.unresolved("A create call got no clear answer, or the operator restarted during it. The operator looks for its resource for a while before it sends the same call again, so that nothing is billed twice.")))
+        // No countdown in the messages: it would be a status write per pass.
+        let message = if turn == LOST {
+            "The status of this object was lost, or the operator stopped before it wrote it. The operator looks for a while for what was built before it goes on, so that nothing is billed twice or left behind."
+        } else {
+            "A create call got no clear answer, or the operator restarted during it. The operator looks for its resource for a while before it sends the same call again, so that nothing is billed twice."
+        };
+        Err(Box::new(self.unresolved(message)))
     }
 
     fn unresolved(&mut self, message: &str) -> Decision<K> {

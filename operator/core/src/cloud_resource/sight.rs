@@ -69,6 +69,13 @@ impl<K: Kind> Pass<'_, K> {
         Sight::Look(Box::new(self.rest(&Situation::new(usable, reason, Progress::Reconciling, message))))
     }
 
+    /// Whether what was asked of the cloud for the object is forgotten. Of what is to be taken over nothing is built before
+    /// there is a record.
+    pub(super) fn lost_its_record(&self) -> bool {
+        let adopts = self.desired.adopt.is_some() || self.desired.adopt_at.is_some();
+        self.memory.lost_since.is_some() && !adopts
+    }
+
     /// Without a record, or with one that is older than the cloud: take what the cloud has of ours.
     pub(super) fn adopt_unrecorded(&mut self) -> Option<Decision<K>> {
         let first_look = self.record.last_attempt == 0;

@@ -6,6 +6,7 @@ use eci_api::condition::Reason;
 use eci_api::image_cache::SecretVersion;
 use jiff::SignedDuration;
 
+use super::memory::LOST;
 use super::plan::{Decision, LONGEST_RETRY_AFTER, Pass};
 use super::sight::Sight;
 use super::speak::{Progress, Situation};
@@ -35,6 +36,11 @@ impl<K: Kind> Pass<'_, K> {
         } else if let Some(successor) = self.record.successor.take() {
             self.succeed(successor);
             self.write()
+        } else if self.lost_its_record()
+            && let Err(plan) = self.window_over(LOST)
+        {
+            // What the record knew of may show only now. Whoever builds beside it and is deleted would leave it behind.
+            *plan
         } else {
             self.build(Progress::Reconciling, false)
         }

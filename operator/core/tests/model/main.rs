@@ -209,11 +209,9 @@ fn a_kind_with_a_place_has_one_resource_too_and_touches_nobody_elses() {
     );
 }
 
-/// The status is lost, the first attempt comes again from another process and takes effect late, and this one still has
-/// a list that shows what the first attempt made before.
-#[test]
-fn an_old_list_answers_no_operation() {
-    let unknowns = Unknowns {
+/// A cloud that remembers no token, and does all else at once.
+fn forgetful() -> Unknowns {
+    Unknowns {
         token_life: Duration::ZERO,
         mismatch_is_error: false,
         list_lag: Duration::ZERO,
@@ -222,7 +220,32 @@ fn an_old_list_answers_no_operation() {
         late_effect: Duration::from_secs(15),
         placed: false,
         place_is_guarded: false,
-    };
+    }
+}
+
+/// The status is lost while lists do not show what was built, and the object is deleted before they do.
+#[test]
+fn what_lists_hide_is_not_left_behind_after_a_lost_status() {
+    let events = [
+        Event::Work(0, 4, Fault::None),
+        Event::Work(0, 4, Fault::None),
+        Event::Wipe,
+        Event::Work(0, 7, Fault::None),
+        Event::Work(0, 7, Fault::None),
+        Event::Wait(31),
+        Event::Work(0, 7, Fault::None),
+        Event::Delete,
+    ];
+    for placed in [false, true] {
+        let unknowns = Unknowns { list_lag: Duration::from_secs(200), placed, ..forgetful() };
+        run(&unknowns, &events, Sabotage::None).unwrap_or_else(|story| panic!("{story}"));
+    }
+}
+
+/// The status is lost, the first attempt comes again from another process and takes effect late, and this one still has
+/// a list that shows what the first attempt made before.
+#[test]
+fn an_old_list_answers_no_operation() {
     let events = [
         Event::Work(0, 4, Fault::None),
         Event::Work(0, 2, Fault::LostAfter),
@@ -237,7 +260,7 @@ fn an_old_list_answers_no_operation() {
         Event::Work(0, 1, Fault::None),
         Event::Delete,
     ];
-    run(&unknowns, &events, Sabotage::None).unwrap_or_else(|story| panic!("{story}"));
+    run(&forgetful(), &events, Sabotage::None).unwrap_or_else(|story| panic!("{story}"));
 }
 
 #[test]

@@ -85,7 +85,7 @@ pub struct World {
     secret: u64,
     objects: u64,
     pub story: Vec<String>,
-    /// A status was lost while something was under way or not yet shown: a deletion cannot know of it.
+    /// An older status came back while something was under way or not yet shown: a deletion cannot know of it.
     blind: bool,
 }
 
@@ -199,7 +199,10 @@ impl World {
         let hidden = self.cloud.resources.iter().any(|r| r.shown > self.now);
         let unresolved = self.stored.as_ref().is_some_and(|s| s.record.operation.is_some());
         let sending = self.processes.iter().any(|p| matches!(p.pending, Some(Effect::Create(_))));
-        self.blind |= hidden || unresolved || sending || !self.cloud.under_way.is_empty();
+        // An empty record, or that of another object, is known to be none; one that is only old is not.
+        let uid = self.stored.as_ref().map(|s| s.uid.clone());
+        let is_old = record.owner_uid == uid && !record.owns_nothing();
+        self.blind |= is_old && (hidden || unresolved || sending || !self.cloud.under_way.is_empty());
         self.change(|stored| stored.record = record);
     }
 

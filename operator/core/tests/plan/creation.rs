@@ -9,6 +9,8 @@ use eci_core::cloud_resource::{Outcome, Problem};
 use crate::said::remembered;
 use crate::scene::{Scene, error, owner, request, secret};
 
+const LOOKING: &str = "rest: !Ready(Resolving) Reconciling(Resolving); wake 300s; busy; InProgress";
+
 #[test]
 fn a_creation_looks_then_takes_the_finalizer_then_records_then_sends() {
     let mut t = Scene::new();
@@ -206,8 +208,48 @@ fn an_operation_of_another_object_is_not_waited_for() {
     let mut t = Scene::about_to_send();
     t.restart();
     t.object.owner.uid = "uid-2".into();
+    // It has a finalizer and no record of its own, so that it may have lost one.
+    assert_eq!(t.story(), ["list", LOOKING]);
+    t.wait(301);
     assert_eq!(t.story(), ["list", "write [op 1/1]", "create 1/1"]);
     assert_eq!(t.call().tags, owner("uid-2").tags(1));
+}
+
+#[test]
+fn before_a_lost_status_is_made_up_for_a_whole_window_is_looked_for_what_it_knew_of() {
+    for restart in [false, true] {
+        let mut t = Scene::usable();
+        t.unlisted.insert("imc-1".into());
+        t.status = None;
+        t.new_version();
+        if restart {
+            t.restart();
+        }
+        t.poll();
+        assert_eq!(t.run(), LOOKING);
+        assert!(t.message("Ready").contains("The status of this object was lost"));
+        t.wait(200);
+        assert!(t.run().starts_with("rest: !Ready(Resolving)"));
+        t.unlisted.clear();
+        t.wait(10);
+        assert!(t.story().contains(&"write [current imc-1]".to_owned()));
+    }
+}
+
+#[test]
+fn what_a_lost_status_knew_of_goes_with_an_object_that_is_deleted_meanwhile() {
+    let mut t = Scene::usable();
+    t.unlisted.insert("imc-1".into());
+    t.status = None;
+    t.new_version();
+    t.restart();
+    assert_eq!(t.run(), LOOKING);
+    t.wait(100);
+    t.delete();
+    assert_eq!(t.run(), "rest: !Ready(Deleting) Reconciling(Deleting); wake 300s; busy; Terminating");
+    t.unlisted.clear();
+    t.wait(100);
+    assert_eq!(t.run(), "delete imc-1 ObjectDeleted");
 }
 
 #[test]
@@ -280,9 +322,10 @@ fn a_call_that_was_withheld_is_recorded_anew_with_the_secrets_as_they_are() {
 fn a_recording_that_met_a_conflict_recorded_nothing_and_sends_nothing() {
     let mut t = Scene::new();
     t.object.has_finalizer = true;
-    t.poll();
     t.decide();
     t.poll();
+    assert_eq!(t.decide(), LOOKING);
+    t.wait(301);
     assert_eq!(t.decide(), "write [op 1/1]");
     t.fold(Outcome::Conflict);
     // What was in the way shows with the live copy: here, somebody's edit.
