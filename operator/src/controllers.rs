@@ -16,7 +16,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::driver::{Driver, ReconcileError, Verdict};
 use crate::kind::{Key, Managed};
-use crate::kubernetes::with_causes;
+use crate::kubernetes::{PAGE, with_causes};
 use crate::nudge::Nudges;
 
 /// Most malformed objects of which the version that was complained about is kept.
@@ -91,7 +91,7 @@ pub fn controller<K: Managed, C: Cloud>(
     shared.driver.peers.watch(store.clone(), objects_read.clone());
     let watched = (Arc::clone(&shared), store.clone());
     let objects = store.clone();
-    let lean = watch_objects(api, watcher::Config::default())
+    let lean = watch_objects(api, watcher::Config::default().page_size(PAGE))
         // Nobody reads who wrote which field, and it is most of an object.
         .modify(|object| object.managed_fields_mut().clear());
     let events = reflector::reflector(writer, lean).inspect(move |event| {

@@ -17,12 +17,10 @@ use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, ResourceExt as _};
 
 use crate::kind::Managed;
-use crate::kubernetes::{call, with_causes};
+use crate::kubernetes::{PAGE, call, with_causes};
 use crate::metrics::Metrics;
 use crate::observe::Observer;
 
-/// Objects of one page of a list.
-const PAGE: u32 = 250;
 /// Pods that are looked at at once.
 const LOOKS: usize = 8;
 /// Pods whose start is timed at once; of more that start together the rest is counted and not timed.

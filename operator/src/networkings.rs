@@ -15,10 +15,8 @@ use kube::runtime::{WatchStreamExt as _, watcher as watch_objects};
 use kube::{Api, Client, ResourceExt as _};
 use tokio::sync::watch;
 
-use crate::kubernetes::with_causes;
+use crate::kubernetes::{PAGE, with_causes};
 
-/// Objects of one page of a list.
-const PAGE: u32 = 250;
 /// Most of them that are kept, the first by name: a cluster has one for each team or zone.
 const MOST: usize = 1_000;
 

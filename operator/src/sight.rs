@@ -15,10 +15,8 @@ use kube::runtime::{WatchStreamExt as _, watcher as watch_objects};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 
-use crate::kubernetes::with_causes;
+use crate::kubernetes::{PAGE, with_causes};
 
-/// Objects of one page of a list: what is decoded at once.
-const PAGE: u32 = 250;
 /// Longest text of an error that is kept, in characters.
 const ERROR_LIMIT: usize = 512;
 

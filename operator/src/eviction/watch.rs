@@ -21,10 +21,7 @@ use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 
 use super::lean::LeanPod;
-use crate::kubernetes::with_causes;
-
-/// Objects of one page of a list: what is decoded at once.
-const PAGE: u32 = 250;
+use crate::kubernetes::{PAGE, with_causes};
 
 /// How soon a watch that was lost is tried again.
 const RETRY_FIRST: Duration = Duration::from_millis(200);

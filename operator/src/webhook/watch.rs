@@ -24,11 +24,9 @@ use serde::de::DeserializeOwned;
 
 use super::known::Known;
 use crate::facts::{data_facts, facts};
-use crate::kubernetes::with_causes;
+use crate::kubernetes::{PAGE, with_causes};
 use crate::networkings::Networkings;
 
-/// Objects of one page of a list.
-const PAGE: u32 = 250;
 /// Most changes that are taken in before they are made known.
 const BATCH: usize = 1_000;
 
