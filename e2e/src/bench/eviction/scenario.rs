@@ -9,8 +9,8 @@ pub(super) enum Rule {
     All,
     /// maxUnavailable 0.
     Nothing,
-    /// minAvailable of all replicas: opened by one more replica, which nobody here makes.
-    AllAvailable,
+    /// minAvailable.
+    AtLeast(u32),
     /// There is no budget.
     NoBudget,
 }
@@ -82,7 +82,8 @@ impl Group {
         match self.rule {
             Rule::AtMost(slots) => slots.min(self.pods()),
             Rule::All | Rule::NoBudget => self.pods(),
-            Rule::Nothing | Rule::AllAvailable => 0,
+            Rule::AtLeast(floor) => self.pods().saturating_sub(floor),
+            Rule::Nothing => 0,
         }
     }
 
@@ -157,7 +158,13 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             )],
         )
     },
-    plain("B9", "one replica that must be there", &[Group::of("web", 1, &[pods(1)], Rule::AllAvailable, 20)]),
+    plain("B9", "one replica that must be there", &[Group::of("web", 1, &[pods(1)], Rule::AtLeast(1), 20)]),
+    // As the guide advises.
+    plain(
+        "B9-spare",
+        "two replicas of which one must",
+        &[Group::of("web", 1, &[pods(2)], Rule::AtLeast(1), 20)],
+    ),
     Scenario {
         trouble: Trouble::Restart(30),
         ..plain("B10", "restart", &[Group::of("web", 1, &[pods(60)], Rule::AtMost(5), 12)])
@@ -293,6 +300,7 @@ mod tests {
         assert_eq!(at_default("B8"), (152.0, 40));
         assert_eq!(at_default("B11"), (45.0, 10));
         assert_eq!(at_default("B9").1, 0);
+        assert_eq!(at_default("B9-spare"), (20.0, 2));
         assert_eq!(at_default("B12"), (45.0, 20));
         assert_eq!(at_default("B12-healthy"), (45.0, 20));
         assert_eq!(at_default("B12-stuck").1, 0);

@@ -167,15 +167,15 @@ async fn populate(client: &Client, group: &Group) -> Result<()> {
     let each = (0..group.budgets).map(|n| async move {
         let name = format!("{}-{n:04}", group.name);
         let allowed = match group.rule {
-            Rule::AtMost(slots) => Some(json!(slots)),
+            Rule::AtMost(pods) | Rule::AtLeast(pods) => Some(json!(pods)),
             Rule::All => Some(json!("100%")),
             Rule::Nothing => Some(json!(0)),
-            Rule::AllAvailable => Some(json!(group.pods())),
             Rule::NoBudget => None,
         };
         if let Some(allowed) = allowed {
             let policy = if group.always_allow_unhealthy { "AlwaysAllow" } else { "IfHealthyBudget" };
-            let field = if group.rule == Rule::AllAvailable { "minAvailable" } else { "maxUnavailable" };
+            let field =
+                if matches!(group.rule, Rule::AtLeast(_)) { "minAvailable" } else { "maxUnavailable" };
             let budget = json!({
                 "metadata": { "name": name },
                 "spec": {
