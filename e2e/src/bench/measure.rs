@@ -122,7 +122,7 @@ pub(super) fn memory(stack: &Stack) -> Result<(u64, u64)> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
-fn clock() -> Instant {
+pub(super) fn clock() -> Instant {
     Instant::now()
 }
 

@@ -1,4 +1,5 @@
-//! What the operator keeps in memory of a large cluster: all of its parts, at a start that finds everything there.
+//! What the operator as it is shipped takes: its file, its time from start to ready, and its memory of a large cluster,
+//! with all of its parts and at a start that finds everything there.
 
 use std::fs;
 use std::path::Path;
@@ -16,9 +17,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::measure::memory;
+use super::measure::{clock, memory};
 use crate::eventually::eventually;
-use crate::stack::{Programs, Stack, StackOptions};
+use crate::stack::{Programs, Stack, StackOptions, get};
 use crate::testbed::{ControlPlane, StartOptions, nodes};
 
 /// Pods of one namespace and workload.
@@ -29,6 +30,12 @@ const AT_ONCE: usize = 16;
 const PATIENCE: Duration = Duration::from_mins(10);
 /// Most memory of the operator as it is shipped, KiB, with no more than the default numbers of objects.
 const MEMORY: u64 = 64 * 1_024;
+/// Most bytes of the operator's file as it is shipped.
+const BINARY: u64 = 20 << 20;
+/// Starts with nothing in the cluster.
+const STARTS: usize = 5;
+/// How often is looked whether it is ready.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// What to measure.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +67,12 @@ struct Report {
     caches: usize,
     profiles: usize,
     release_build: bool,
+    /// The operator's file, bytes.
+    binary_bytes: u64,
+    /// From the start of the process to ready with nothing in the cluster, milliseconds, shortest first.
+    empty_ready_ms: Vec<u128>,
+    /// The same with everything there, milliseconds.
+    full_ready_ms: u128,
     /// JSON of one pod, bytes.
     pod_bytes: usize,
     readings: Vec<Reading>,
@@ -67,7 +80,8 @@ struct Report {
     broken: Vec<String>,
 }
 
-/// Measures, prints a table and writes `target/bench/memory.json`; whether a release build stayed within 64 MiB.
+/// Measures, prints a table and writes `target/bench/memory.json`; whether a release build stayed within 64 MiB, and its
+/// file within 20.
 pub async fn run(what: Memory) -> Result<bool> {
     let Memory { pods, caches, profiles, release } = what;
     let build = if release { "release" } else { "debug" };
@@ -80,15 +94,26 @@ pub async fn run(what: Memory) -> Result<bool> {
         ..StackOptions::default()
     };
     let programs = if release { Programs::with_released_operator()? } else { Programs::beside_this_one()? };
+    let binary_bytes = fs::metadata(&programs.operator).context("the operator has no file")?.len();
+    println!("the operator's file has {:.1} MiB", mib(binary_bytes / 1_024));
     let plane = ControlPlane::start(options.plane.clone()).await?;
     let mut stack = Stack::around(plane, programs, &options).await?;
     stack.cloud().settings(json!({ "maxImageCaches": caches + 1 })).await?;
+    let mut empty_ready_ms = Vec::new();
+    for _ in 0..STARTS {
+        empty_ready_ms.push(ready(&mut stack).await?.as_millis());
+        ensure!(stack.stop_operator().await?, "the operator did not end well");
+    }
+    empty_ready_ms.sort_unstable();
+    println!("ready after {empty_ready_ms:?} ms with nothing in the cluster");
+    let begun = clock();
     let pod_bytes = populate(&stack.client()?, what).await?;
-    println!("a pod has {pod_bytes} bytes of JSON");
+    println!("a pod has {pod_bytes} bytes of JSON; all of it was made in {} s", begun.elapsed().as_secs());
 
     let mut readings = Vec::new();
-    stack.start_operator().await?;
-    readings.push(read("ready: every watch has its first list", &stack)?);
+    let full_ready_ms = ready(&mut stack).await?.as_millis();
+    println!("ready after {full_ready_ms} ms with everything in the cluster");
+    readings.push(read("ready", &stack)?);
     counted(&stack, pods).await?;
     readings.push(read("every pod is counted for its profile", &stack)?);
     built(&stack, caches).await?;
@@ -105,6 +130,9 @@ pub async fn run(what: Memory) -> Result<bool> {
     if release && is_default && most > MEMORY {
         broken.push(format!("{:.1} MiB of memory, more than {}", mib(most), MEMORY / 1_024));
     }
+    if release && binary_bytes > BINARY {
+        broken.push(format!("a file of {:.1} MiB, more than {}", mib(binary_bytes / 1_024), BINARY >> 20));
+    }
     for request in stack.forbidden()? {
         broken.push(format!("refused: {request}"));
     }
@@ -112,7 +140,18 @@ pub async fn run(what: Memory) -> Result<bool> {
         println!("FAILED: {broken}");
     }
     let held = broken.is_empty();
-    let report = Report { pods, caches, profiles, release_build: release, pod_bytes, readings, broken };
+    let report = Report {
+        pods,
+        caches,
+        profiles,
+        release_build: release,
+        binary_bytes,
+        empty_ready_ms,
+        full_ready_ms,
+        pod_bytes,
+        readings,
+        broken,
+    };
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench");
     fs::create_dir_all(&dir).context("cannot make target/bench")?;
     fs::write(dir.join("memory.json"), serde_json::to_string_pretty(&report)?)?;
@@ -128,6 +167,22 @@ fn mib(kib: u64) -> f64 {
 fn read(when: &'static str, stack: &Stack) -> Result<Reading> {
     let (rss_kib, peak_rss_kib) = memory(stack)?;
     Ok(Reading { when, rss_kib, peak_rss_kib })
+}
+
+/// Starts the operator; how long it takes from the start of the process until it says that it is ready.
+async fn ready(stack: &mut Stack) -> Result<Duration> {
+    stack.launch_operator().await?;
+    let begun = clock();
+    loop {
+        match get(stack.health(), "/readyz").await {
+            Ok((200, _)) => return Ok(begun.elapsed()),
+            // It does not listen yet, or has not seen enough.
+            Ok(_) | Err(_) => {}
+        }
+        stack.operator().context("the operator was just started")?.check_alive()?;
+        ensure!(begun.elapsed() < PATIENCE, "the operator is not ready after {PATIENCE:?}");
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
 }
 
 /// Waits until the profiles say that all pods are theirs.
