@@ -100,8 +100,8 @@ reasons! {
         Pending,
         /// The cloud builds the resource; `status.progressPercent` moves.
         Building,
-        /// A create call got no clear answer (or the operator restarted during it). The operator looks for the
-        /// resource before it sends the same call again, so that nothing is billed twice.
+        /// A create call got no clear answer (or the operator restarted during it), or the status was lost. The operator
+        /// looks for the resource before it sends the same call again, so that nothing is billed twice.
         Resolving,
         /// The cloud replaces a usable resource; the old one serves until the new one is usable. DataCache: the old one is
         /// deleted first, for bucket and path have one cache.

@@ -17,9 +17,8 @@ use crate::kind::{Key, Managed, uid_of};
 /// Limit on one call to the API server, the client's own retries included.
 pub const CALL_LIMIT: Duration = Duration::from_secs(15);
 /// Objects of one page of a list. While it is read, the client holds the text of a page twice and all of it decoded, and
-/// the watches of a process read theirs at the same time at its start: with 10 KiB for a pod, pages of 250 were most of
-/// the memory that the operator ever needed.
-pub(crate) const PAGE: u32 = 50;
+/// the watches of a process read theirs at the same time at its start: larger ones cost memory, smaller ones calls.
+pub(crate) const PAGE: u32 = 100;
 /// Longest text of an error that is passed on, in characters.
 const TEXT_LIMIT: usize = 512;
 

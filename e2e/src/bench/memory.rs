@@ -171,13 +171,12 @@ fn read(when: &'static str, stack: &Stack) -> Result<Reading> {
 
 /// Starts the operator; how long it takes from the start of the process until it says that it is ready.
 async fn ready(stack: &mut Stack) -> Result<Duration> {
-    stack.launch_operator().await?;
     let begun = clock();
+    stack.launch_operator().await?;
     loop {
-        match get(stack.health(), "/readyz").await {
-            Ok((200, _)) => return Ok(begun.elapsed()),
-            // It does not listen yet, or has not seen enough.
-            Ok(_) | Err(_) => {}
+        // Before, it does not listen yet, or has not seen enough.
+        if let Ok((200, _)) = get(stack.health(), "/readyz").await {
+            return Ok(begun.elapsed());
         }
         stack.operator().context("the operator was just started")?.check_alive()?;
         ensure!(begun.elapsed() < PATIENCE, "the operator is not ready after {PATIENCE:?}");
