@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use eci_api::condition::Wanted;
 use eci_core::cloud::Cloud;
-use eci_core::cloud_resource::{Effect, Next, Plan};
+use eci_core::cloud_resource::{Effect, Next, Outcome, Plan};
 
 use crate::apply::difference;
 use crate::driver::{Driver, Entry, ObjectCopy, Verdict};
@@ -47,6 +47,9 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
             Next::Do(Effect::AddFinalizer) => {
                 rehearsal.add(InWords(plan));
                 copy.rehearsed_finalizer = true;
+                // It counts as put on by this process: without a record, nothing was lost.
+                let done = Outcome::Written(copy.version());
+                entry.memory.fold(&Effect::AddFinalizer, done, &self.settings.limits, self.clock.now());
                 return None;
             }
             Next::Do(effect) => {

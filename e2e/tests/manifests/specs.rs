@@ -40,7 +40,7 @@ fn size() -> Text {
 }
 
 fn tags() -> impl Strategy<Value = BTreeMap<String, TagValue>> {
-    btree_map("x\\PC{0,60}", "\\PC{0,60}".prop_map(TagValue), 0..=15)
+    btree_map("x\\PC{0,60}", "\\PC{0,60}".prop_map(TagValue), 0..=14)
 }
 
 fn network(eip: bool) -> impl Strategy<Value = Network> {
