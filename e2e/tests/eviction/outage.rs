@@ -21,7 +21,7 @@ use crate::{PATIENCE, Scene, make_nodes};
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Starts the operator again when it ends, as a kubelet does: it ends when it cannot renew its lease.
-fn restarts(stack: &'static Stack) -> JoinSet<()> {
+pub(crate) fn restarts(stack: &'static Stack) -> JoinSet<()> {
     let mut kubelet = JoinSet::new();
     kubelet.spawn(async move {
         while let Some(operator) = stack.operator() {
