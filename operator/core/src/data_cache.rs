@@ -459,6 +459,7 @@ pub fn record(status: Option<&DataCacheStatus>) -> Record<DataCacheRequest> {
         failed: status.failed_builds.as_ref().map(stored::failed),
         refusal: status.refusal.as_ref().map(stored::refusal),
         last_rebuild: status.last_rebuild_time.as_ref().map(|t| t.0),
+        lost: status.lost_time.as_ref().map(|t| t.0),
         handled_request: status.last_handled_request.clone(),
         expiration: status.expiration_time.as_ref().map(|t| t.0),
         seen: status.cloud_status.is_some(),
@@ -513,6 +514,7 @@ pub fn status(
         failed_builds: record.failed.as_ref().map(stored::shown_failed),
         refusal: record.refusal.as_ref().map(stored::shown_refusal),
         last_rebuild_time: record.last_rebuild.map(time),
+        lost_time: record.lost.map(time),
         last_handled_request: record.handled_request.clone(),
         // A failed resource's events outlive it, until the next one speaks.
         events: match &seen {

@@ -1,9 +1,11 @@
 //! The end: everything of ours is deleted and confirmed gone (or handed over), then the finalizer goes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use eci_api::condition::Reason;
 use eci_api::image_cache::DeletionPolicy;
+use jiff::{SignedDuration, Timestamp};
 
 use super::identity::{OWNERSHIP_TAGS, TAG_RETAINED};
 use super::memory::LOST;
@@ -70,10 +72,12 @@ impl<K: Kind> Pass<'_, K> {
     /// The send of which nobody knows whether it made, or will make, a resource.
     fn in_doubt(&self) -> Option<Turn> {
         let Some(operation) = &self.record.operation else {
-            // A finalizer without a record: the record was lost, and with it perhaps an operation.
+            // A finalizer without a record: the record was lost, and with it perhaps an operation. What was taken for
+            // the record since need not be what that operation made.
             let recent = |at| self.now.mono.since(at) < self.limits.resolve_window;
             let lost = self.record.owner_uid.is_none()
                 || self.lost_its_record()
+                || self.record.lost.is_some_and(|at| self.listed_within_a_window_of(at))
                 || self.memory.doubt.is_some_and(recent);
             return lost.then_some(LOST);
         };
@@ -82,6 +86,18 @@ impl<K: Kind> Pass<'_, K> {
         // The first send of an attempt is this process's own affair until it is sent.
         let unsent = turn.send == 1 && self.memory.fresh.as_ref().is_some_and(|f| f.turn == turn);
         (!answered && !unsent).then_some(turn)
+    }
+
+    /// Whether the list was begun before a window had passed since then. Another process may have told the time, and a
+    /// status has whole seconds.
+    fn listed_within_a_window_of(&self, at: Timestamp) -> bool {
+        let age = self.seen.list.map_or(Duration::ZERO, |list| self.now.mono.since(list.begun));
+        let passed = self
+            .now
+            .wall
+            .duration_since(at)
+            .saturating_sub(SignedDuration::try_from(age).unwrap_or_default());
+        passed <= SignedDuration::try_from(self.limits.resolve_window).unwrap_or(SignedDuration::MAX)
     }
 
     /// Hands a resource over to people: our ownership tags go, a tag says where it came from.

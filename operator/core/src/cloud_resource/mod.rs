@@ -168,6 +168,9 @@ pub struct Record<R> {
     pub refusal: Option<Refusal>,
     /// When a vanished resource was last rebuilt.
     pub last_rebuild: Option<Timestamp>,
+    /// When the record was last found lost, and what the cloud had to show was taken for it. What it did not show yet may
+    /// be this object's too.
+    pub lost: Option<Timestamp>,
     /// The value of the annotation `requested-at` that was last acted upon.
     pub handled_request: Option<String>,
     /// A resource whose adoption was begun and is not confirmed: our tags may be on it.
@@ -195,6 +198,7 @@ impl<R> Default for Record<R> {
             failed: None,
             refusal: None,
             last_rebuild: None,
+            lost: None,
             handled_request: None,
             adopting: None,
             expiration: None,

@@ -146,6 +146,9 @@ impl<K: Kind> Pass<'_, K> {
         };
         self.record.last_attempt =
             self.record.last_attempt.max(highest.unwrap_or(0)).max(taken.attempt).max(1);
+        if self.lost_its_record() {
+            self.record.lost = Some(self.now.wall);
+        }
         if self.record.current.is_some() && placed {
             self.retire_current();
             self.succeed(taken);

@@ -189,6 +189,46 @@ fn a_lost_record_is_waited_for_during_a_window() {
 }
 
 #[test]
+fn what_is_hidden_is_waited_for_when_something_older_was_taken_for_a_lost_record() {
+    for restart in [false, true] {
+        let mut t = Scene::usable();
+        t.has("uid-1", "imc-2", 2, "Creating");
+        t.unlisted.insert("imc-2".into());
+        t.status = None;
+        t.new_version();
+        t.restart();
+        assert!(t.story().contains(&"write [current imc-1]".to_owned()));
+        if restart {
+            t.restart();
+        }
+        t.wait(10);
+        t.delete();
+        assert_eq!(t.run(), "delete imc-1 ObjectDeleted");
+        t.ok();
+        t.wait(100);
+        let waits = "rest: Ready(Deleting) Reconciling(Deleting); wake 200s; busy; Terminating";
+        assert_eq!(t.run(), waits);
+        t.unlisted.clear();
+        t.wait(100);
+        assert_eq!(t.run(), "delete imc-2 ObjectDeleted");
+    }
+}
+
+#[test]
+fn a_record_that_was_made_up_long_ago_is_believed() {
+    let mut t = Scene::usable();
+    t.status = None;
+    t.new_version();
+    t.restart();
+    assert!(t.story().contains(&"write [current imc-1]".to_owned()));
+    t.wait(310);
+    t.delete();
+    assert_eq!(t.run(), "delete imc-1 ObjectDeleted");
+    let passes = t.go_after_ok();
+    assert_eq!(passes.last().unwrap(), "remove finalizer");
+}
+
+#[test]
 fn nothing_is_decided_on_a_list_that_is_older_than_the_deletion() {
     let mut t = Scene::usable();
     t.poll();

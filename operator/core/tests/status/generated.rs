@@ -162,7 +162,7 @@ pub(crate) fn status() -> impl Strategy<Value = ImageCacheStatus> {
     let resource = of((id(), applied(), of(sighting())));
     let successor = of((id(), applied()));
     let head = (of(any::<i64>()), vec(condition(), 0..3), of(1..=i64::MAX), of(word()), of(word()));
-    let tail = (of(failed()), of(refusal()), of(time()), of(word()), vec(event(), 0..5));
+    let tail = (of(failed()), of(refusal()), of(time()), of(word()), vec(event(), 0..5), of(time()));
     (head, resource, successor, vec(id(), 0..3), of(operation()), tail).prop_map(
         |(head, resource, successor, retiring, operation, tail)| {
             let (id, applied, sighting) = match resource {
@@ -183,6 +183,7 @@ pub(crate) fn status() -> impl Strategy<Value = ImageCacheStatus> {
                 failed_builds: tail.0,
                 refusal: tail.1,
                 last_rebuild_time: tail.2,
+                lost_time: tail.5,
                 last_handled_request: tail.3,
                 events: tail.4,
                 ..sighting.unwrap_or_default()
