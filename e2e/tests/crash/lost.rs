@@ -119,7 +119,7 @@ async fn another_cluster_id(stack: &mut Stack) -> Result<()> {
         }
     })
     .await?;
-    let log = operator.log_tail(3);
+    let log = operator.log_tail(100);
     ensure!(log.contains("\"another\"") && log.contains("remembers"), "{log}");
     ensure!(stack.cloud().ledger().await? == before, "it changed something in the cloud");
     Ok(())
