@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use eci_api::condition::Reason;
 use eci_api::image_cache::DeletionPolicy;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::identity::{OWNERSHIP_TAGS, TAG_RETAINED};
 use super::memory::LOST;
@@ -13,6 +13,7 @@ use super::plan::{Decision, Pass};
 use super::speak::{Progress, Situation};
 use super::{DeleteReason, Effect, Kind, Turn};
 use crate::cloud::CloudId;
+use crate::time::ago;
 
 impl<K: Kind> Pass<'_, K> {
     /// No create call is sent any more.
@@ -92,12 +93,7 @@ impl<K: Kind> Pass<'_, K> {
     /// status has whole seconds.
     fn listed_within_a_window_of(&self, at: Timestamp) -> bool {
         let age = self.seen.list.map_or(Duration::ZERO, |list| self.now.mono.since(list.begun));
-        let passed = self
-            .now
-            .wall
-            .duration_since(at)
-            .saturating_sub(SignedDuration::try_from(age).unwrap_or_default());
-        passed <= SignedDuration::try_from(self.limits.resolve_window).unwrap_or(SignedDuration::MAX)
+        ago(at, self.now.wall).saturating_sub(age) <= self.limits.resolve_window
     }
 
     /// Hands a resource over to people: our ownership tags go, a tag says where it came from.
