@@ -34,6 +34,18 @@ async fn profile_of(client: &Client, name: &str) -> kube::Result<EciProfile> {
     Api::all(client.clone()).get(name).await
 }
 
+/// Waits until the API server is told to ask about the pods of both profiles.
+async fn programmed(configurations: &Api<MutatingWebhookConfiguration>) -> Result<()> {
+    eventually("both profiles are programmed", PATIENCE, || async {
+        let found = configurations.get(CONFIGURATION).await.map_err(|error| error.to_string())?;
+        let webhooks = found.webhooks.unwrap_or_default();
+        let fails = webhooks.iter().filter(|w| w.failure_policy.as_deref() == Some("Fail")).count();
+        // One for the annotation, one for the profile; and three for pods that go to virtual nodes without one.
+        if (webhooks.len(), fails) == (6, 2) { Ok(()) } else { Err(format!("{webhooks:?}")) }
+    })
+    .await
+}
+
 #[tokio::test]
 async fn a_dead_operator_keeps_only_those_pods_away_that_need_their_data() -> Result<()> {
     let mut stack = stack(json!({})).await?;
@@ -45,17 +57,12 @@ async fn a_dead_operator_keeps_only_those_pods_away_that_need_their_data() -> Re
     profile(&client, "data", data).await?;
     marked(&pods, &pod("a", "plain"), Some("plain@1")).await?;
     let configurations: Api<MutatingWebhookConfiguration> = Api::all(client.clone());
-    eventually("both profiles are programmed", PATIENCE, || async {
-        let found = configurations.get(CONFIGURATION).await.map_err(|error| error.to_string())?;
-        let webhooks = found.webhooks.unwrap_or_default();
-        let fails = webhooks.iter().filter(|w| w.failure_policy.as_deref() == Some("Fail")).count();
-        // One for the annotation, one for the profile; and three for pods that go to virtual nodes without one.
-        if (webhooks.len(), fails) == (6, 2) { Ok(()) } else { Err(format!("{webhooks:?}")) }
-    })
-    .await?;
-    // What somebody else changes is put right.
+    programmed(&configurations).await?;
+    // What somebody else changes is put right. A pod alone does not show it: the API server may not have seen the
+    // change yet, and one that is stopped before it puts it right leaves nobody asked.
     let open = json!({ "webhooks": null });
     configurations.patch(CONFIGURATION, &PatchParams::default(), &Patch::Merge(open)).await?;
+    programmed(&configurations).await?;
     marked(&pods, &pod("a", "plain"), Some("plain@1")).await?;
 
     // One that hangs is no better than a dead one, and no worse: it takes questions and never answers them.
@@ -64,7 +71,11 @@ async fn a_dead_operator_keeps_only_those_pods_away_that_need_their_data() -> Re
     passes_without_a_mark(&client, &pods).await?;
     stack.kill_operator().await?;
     passes_without_a_mark(&client, &pods).await?;
-    let words = refusal(tried(&pods, &pod("a", "data")).await)?;
+    // The API server learns of the webhooks by a watch, so what was put right may reach it late.
+    let words = eventually("a pod that needs data is refused", PATIENCE, || async {
+        refusal(tried(&pods, &pod("a", "data")).await)
+    })
+    .await?;
     ensure!(words.contains("failed calling webhook"), "{words}");
     let mut asks = pod("a", "other");
     asks["metadata"]["annotations"] = json!({ "eci-operator.io/data-caches": "model=/model" });
