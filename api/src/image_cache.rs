@@ -350,8 +350,9 @@ pub struct ImageCacheStatus {
     /// When the resource was last found gone and its rebuild began.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_rebuild_time: Option<Time>,
-    /// When the operator last found this status lost and made it up from what the cloud showed. For one
-    /// `--resolve-window` from then on a deletion waits for what the cloud may not show yet.
+    /// When this status was last found lost and made up from what the cloud showed, or set by somebody else than the
+    /// operator (a restored backup). For one `--resolve-window` from then on a deletion waits for what the cloud may not
+    /// show yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost_time: Option<Time>,
     /// The value of the annotation eci-operator.io/requested-at that was last acted upon.

@@ -15,7 +15,7 @@ use kube::{Api, Client, ResourceExt as _};
 use tokio::sync::{Semaphore, watch};
 
 use crate::driver::{Driver, ReconcileError, Verdict};
-use crate::kind::{Key, Managed};
+use crate::kind::{Key, Managed, forget_fields};
 use crate::kubernetes::{PAGE, with_causes};
 use crate::nudge::Nudges;
 
@@ -92,8 +92,7 @@ pub fn controller<K: Managed, C: Cloud>(
     let watched = (Arc::clone(&shared), store.clone());
     let objects = store.clone();
     let lean = watch_objects(api, watcher::Config::default().page_size(PAGE))
-        // Nobody reads who wrote which field, and it is most of an object.
-        .modify(|object| object.managed_fields_mut().clear());
+        .modify(|object| forget_fields(object.managed_fields_mut()));
     let events = reflector::reflector(writer, lean).inspect(move |event| {
         let (shared, store) = &watched;
         match event {

@@ -14,12 +14,13 @@ use eci_core::pull_secret::PullSecret;
 use eci_core::quota::Quota;
 use eci_core::sweeper::Orphan;
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ManagedFieldsEntry, ObjectMeta};
 use kube::core::NamespaceResourceScope;
 use kube::{Resource, ResourceExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::kubernetes::FIELD_MANAGER;
 use crate::sweep::WayOut;
 
 /// A kind, bound to its Kubernetes type and to the port. Wiring only: what is decided is decided in the core.
@@ -162,7 +163,53 @@ impl fmt::Display for Key {
     }
 }
 
+/// When somebody else than the operator last set something in the status of an object. A status can be lost without it:
+/// the API server tells who set a field, not who took one away.
+pub(crate) fn status_set_by_others(meta: &ObjectMeta) -> Option<Timestamp> {
+    let others = meta.managed_fields.iter().flatten().filter(|entry| is_of_others(entry));
+    others.filter_map(|entry| entry.time.as_ref()).map(|time| time.0).max()
+}
+
+/// Drops what nobody reads of who wrote which field; it is most of an object.
+pub(crate) fn forget_fields(managed: &mut Vec<ManagedFieldsEntry>) {
+    managed.retain(is_of_others);
+    for entry in managed {
+        entry.fields_v1 = None;
+    }
+}
+
+fn is_of_others(entry: &ManagedFieldsEntry) -> bool {
+    entry.subresource.as_deref() == Some("status") && entry.manager.as_deref() != Some(FIELD_MANAGER)
+}
+
 /// UID of an object; empty when the API server gave none, which it never does.
 pub(crate) fn uid_of<O: Resource>(object: &O) -> String {
     object.uid().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_others_who_set_something_in_the_status_are_remembered() {
+        let entry = |manager: &str, part: Option<&str>, hour: u8| {
+            json!({ "manager": manager, "subresource": part, "operation": "Update", "fieldsV1": { "f:status": {} },
+                "time": format!("2027-01-01T{hour:02}:00:00Z") })
+        };
+        let mut meta: ObjectMeta = serde_json::from_value(json!({ "managedFields": [
+            entry("kubectl", None, 9), entry(FIELD_MANAGER, Some("status"), 8),
+            entry("velero", Some("status"), 5), entry("kubectl", Some("status"), 6), entry("kubectl", Some("scale"), 7),
+        ] }))
+        .unwrap();
+        let at = |text: &str| Some(text.parse::<Timestamp>().unwrap());
+        assert_eq!(status_set_by_others(&meta), at("2027-01-01T06:00:00Z"));
+        forget_fields(meta.managed_fields.as_mut().unwrap());
+        assert_eq!(status_set_by_others(&meta), at("2027-01-01T06:00:00Z"));
+        let left = meta.managed_fields.unwrap();
+        assert!(left.len() == 2 && left.iter().all(|entry| entry.fields_v1.is_none()), "{left:?}");
+        assert_eq!(status_set_by_others(&ObjectMeta::default()), None);
+    }
 }

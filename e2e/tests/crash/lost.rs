@@ -76,6 +76,43 @@ async fn what_is_lost_while_the_operator_is_away_is_found_again() -> Result<()> 
     another_cluster_id(&mut stack).await
 }
 
+/// An older status names an older cache. What was made since is hidden by lists that lag, and the object goes at once: that
+/// somebody else wrote its status is all that tells of it.
+#[tokio::test]
+async fn a_restored_status_leaves_nothing_behind_when_its_object_is_deleted() -> Result<()> {
+    let mut stack = Stack::start(StackOptions::default()).await?;
+    let caches = stack.namespace("restored").await?;
+    caches.create("web", json!({ "images": ["registry.example.com/shop/web:1"] })).await?;
+    caches.says("web", "True", "Available", SOON).await?;
+    let before = caches.get("web").await?.status;
+    ensure!(before.as_ref().is_some_and(|status| status.lost_time.is_none()), "{before:?}");
+    // Almost as long as the window of looking.
+    let lag = json!({ "minMs": 10_000, "maxMs": 10_000 });
+    stack.cloud().settings(json!({ "listLag": lag })).await?;
+    caches.patch("web", json!({ "spec": { "images": ["registry.example.com/shop/web:2"] } })).await?;
+    eventually("a second cache is made", SOON, || async {
+        let made = stack.billed("restored", "web").await.map_err(|error| error.to_string())?;
+        if made.len() == 2 { Ok(()) } else { Err(format!("{} made", made.len())) }
+    })
+    .await?;
+    stack.kill_operator().await?;
+    let restored = ImageCache { status: before, ..caches.get("web").await? };
+    caches.api().replace_status("web", &PostParams::default(), &restored).await?;
+    caches.delete("web").await?;
+
+    stack.start_operator().await?;
+    eventually("the operator knows that it was not the last to write", SOON, || async {
+        let status = caches.get("web").await.map_err(|error| error.to_string())?.status;
+        if status.is_some_and(|status| status.lost_time.is_some()) { Ok(()) } else { Err("it does not") }
+            .map_err(str::to_owned)
+    })
+    .await?;
+    caches.is_gone("web", WINDOW).await?;
+    let alive = stack.living("restored", "web").await?;
+    ensure!(alive.is_empty(), "left behind: {alive:?}");
+    Ok(())
+}
+
 /// An object that needs a secret of its namespace.
 async fn with_login(stack: &Stack, caches: &Caches, name: &str) -> Result<()> {
     let config = r#"{"auths":{"private.example.com":{"username":"robot","password":"made-up-password"}}}"#;

@@ -22,8 +22,8 @@ use eci_core::time::Mono;
 use eci_core::{audit, pace};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::ResourceExt as _;
 use kube::runtime::reflector::Store;
+use kube::{Resource as _, ResourceExt as _};
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tracing::Instrument as _;
 
@@ -32,7 +32,7 @@ pub use self::verdict::{Failure, Gate, Moment, Open, ReconcileError, Verdict};
 use crate::clock::Clock;
 use crate::controllers::Guarded;
 use crate::dry_run::Rehearsal;
-use crate::kind::{Key, Managed, uid_of};
+use crate::kind::{Key, Managed, status_set_by_others, uid_of};
 use crate::kubernetes::{KubeError, Objects};
 use crate::lease::Leadership;
 use crate::matches::MatchBook;
@@ -396,6 +396,7 @@ impl<K: Managed, C: Cloud> Driver<K, C> {
             resource_version: copy.version(),
             deleting: copy.is_deleting(),
             has_finalizer: copy.has_finalizer(),
+            status_set_by_others: status_set_by_others(copy.object.meta()),
             live: copy.live,
         }
     }

@@ -250,21 +250,13 @@ impl Stage {
         forgiven(patched.map(|_| "done".to_owned()))
     }
 
-    /// The status is lost or an old one comes back, unless something is under way: a status that is lost then, with an
-    /// object that is deleted at once, is what the protocol does not cover.
+    /// The status is lost or an old one comes back, whatever is under way.
     async fn overwrite(
         &mut self,
         number: u64,
         mut found: DynamicObject,
         status: Option<Value>,
     ) -> Result<String> {
-        let now = &found.data["status"];
-        let has = |field: &str| now.get(field).is_some();
-        if ["operation", "successor"].into_iter().any(has)
-            || !["imageCacheID", "dataCacheID"].into_iter().any(has)
-        {
-            return Ok("not now: something is under way".into());
-        }
         let (name, api) = (found.name_any(), self.objects.api(number));
         let uid = found.uid().unwrap_or_default();
         let result = match status {

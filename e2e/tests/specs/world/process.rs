@@ -353,6 +353,7 @@ fn about(object: &ImageCache, live: bool) -> Object {
         resource_version: metadata.resource_version.clone().unwrap_or_default(),
         deleting: metadata.deletion_timestamp.is_some(),
         has_finalizer: metadata.finalizers.iter().flatten().any(|f| f == FINALIZER),
+        status_set_by_others: None,
         live,
     }
 }

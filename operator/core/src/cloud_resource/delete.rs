@@ -72,13 +72,14 @@ impl<K: Kind> Pass<'_, K> {
 
     /// The send of which nobody knows whether it made, or will make, a resource.
     fn in_doubt(&self) -> Option<Turn> {
+        // What was taken for a lost record since, or was put in its place by somebody, need not name what was made last.
+        let overwritten = self.record.lost.is_some_and(|at| self.listed_within_a_window_of(at));
         let Some(operation) = &self.record.operation else {
-            // A finalizer without a record: the record was lost, and with it perhaps an operation. What was taken for
-            // the record since need not be what that operation made.
+            // A finalizer without a record: the record was lost, and with it perhaps an operation.
             let recent = |at| self.now.mono.since(at) < self.limits.resolve_window;
             let lost = self.record.owner_uid.is_none()
                 || self.lost_its_record()
-                || self.record.lost.is_some_and(|at| self.listed_within_a_window_of(at))
+                || overwritten
                 || self.memory.doubt.is_some_and(recent);
             return lost.then_some(LOST);
         };
@@ -86,7 +87,7 @@ impl<K: Kind> Pass<'_, K> {
         let answered = self.memory.answer.as_ref().is_some_and(|a| a.settles(operation));
         // The first send of an attempt is this process's own affair until it is sent.
         let unsent = turn.send == 1 && self.memory.fresh.as_ref().is_some_and(|f| f.turn == turn);
-        (!answered && !unsent).then_some(turn)
+        if answered || unsent { overwritten.then_some(LOST) } else { Some(turn) }
     }
 
     /// Whether the list was begun before a window had passed since then. Another process may have told the time, and a

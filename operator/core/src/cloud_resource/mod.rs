@@ -168,8 +168,8 @@ pub struct Record<R> {
     pub refusal: Option<Refusal>,
     /// When a vanished resource was last rebuilt.
     pub last_rebuild: Option<Timestamp>,
-    /// When the record was last found lost, and what the cloud had to show was taken for it. What it did not show yet may
-    /// be this object's too.
+    /// When the record was last found lost, and what the cloud had to show was taken for it, or was overwritten by
+    /// somebody else. What the cloud did not show yet may be this object's too.
     pub lost: Option<Timestamp>,
     /// The value of the annotation `requested-at` that was last acted upon.
     pub handled_request: Option<String>,
@@ -354,6 +354,9 @@ pub struct Object {
     pub deleting: bool,
     /// Whether it has our finalizer.
     pub has_finalizer: bool,
+    /// When somebody else last set something in the status, by the API server's clock and word (`managedFields`): the
+    /// record may be older than what was asked of the cloud.
+    pub status_set_by_others: Option<Timestamp>,
     /// Whether the copy is from a GET or a write of this reconcile, not from a watch.
     pub live: bool,
 }

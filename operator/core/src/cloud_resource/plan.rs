@@ -36,10 +36,17 @@ pub fn plan<K: Kind>(
         // A status from a backup of another object is as good as none; what it names may be somebody's.
         record = Record::default();
     }
+    note_others(&mut record, &seen.object);
     let adopts = desired.adopts(&record);
     memory.digest(&seen, &record, adopts.as_ref(), now);
     let mut pass = Pass { seen, desired, memory, limits, now, record, wake: None, busy: false, awaits: None };
     if pass.seen.object.deleting { pass.deleted() } else { pass.living() }
+}
+
+/// Keeps when somebody else set something in the status: where each of it is written anew by the operator, the API server
+/// does not tell any more.
+fn note_others<R>(record: &mut Record<R>, object: &Object) {
+    record.lost = record.lost.max(object.status_set_by_others);
 }
 
 /// What is said of an object whose create call waits for its turn; `record` is the one of the copy. Nothing is done.
@@ -48,6 +55,7 @@ pub fn queued<K: Kind>(object: &Object, record: &Record<K::Request>, region: &st
     if record.owner_uid.as_ref().is_some_and(|uid| *uid != object.owner.uid) {
         record = Record::default();
     }
+    note_others(&mut record, object);
     record.owner_uid = Some(object.owner.uid.clone());
     record.region.get_or_insert_with(|| region.to_owned());
     let progress = if record.current.is_some() { Progress::Rolling } else { Progress::Reconciling };

@@ -116,7 +116,7 @@ impl<K: Kind> Pass<'_, K> {
         self.wake_in(left);
         // No countdown in the messages: it would be a status write per pass.
         let message = if turn == LOST {
-            "The status of this object was lost, or the operator stopped before it wrote it. The operator looks for a while for what was built before it goes on, so that nothing is billed twice or left behind."
+            "The status of this object was lost or written by somebody else, or the operator stopped before it wrote it. The operator looks for a while for what was built before it goes on, so that nothing is billed twice or left behind."
         } else {
             "A create call got no clear answer, or the operator restarted during it. The operator looks for its resource for a while before it sends the same call again, so that nothing is billed twice."
         };

@@ -111,6 +111,7 @@ impl Scene {
                 resource_version: "1".into(),
                 deleting: false,
                 has_finalizer: false,
+                status_set_by_others: None,
                 live: false,
             },
             spec: spec(),

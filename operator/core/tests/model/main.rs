@@ -242,6 +242,32 @@ fn what_lists_hide_is_not_left_behind_after_a_lost_status() {
     }
 }
 
+/// An older status is put back while lists do not show what was built since, everybody restarts, and the object is deleted.
+#[test]
+fn what_lists_hide_is_not_left_behind_after_a_restored_status() {
+    let story = |old| {
+        [
+            Event::Work(0, 4, Fault::None),
+            Event::Work(0, 4, Fault::None),
+            Event::Wait(210),
+            Event::Work(0, 4, Fault::None),
+            Event::EditImage(2),
+            Event::Work(0, 7, Fault::None),
+            Event::Work(0, 7, Fault::None),
+            Event::Restore(old),
+            Event::Crash(0, 0),
+            Event::Crash(1, 0),
+            Event::Delete,
+        ]
+    };
+    let unknowns = Unknowns { list_lag: Duration::from_secs(200), ..forgetful() };
+    for old in 0..8 {
+        run(&unknowns, &story(old), Sabotage::None).unwrap_or_else(|story| panic!("{story}"));
+    }
+    let blind = (0..8).filter(|old| run(&unknowns, &story(*old), Sabotage::BlindToOthers).is_err());
+    assert!(blind.count() > 0, "this history hides nothing");
+}
+
 /// The status is lost, the first attempt comes again from another process and takes effect late, and this one still has
 /// a list that shows what the first attempt made before.
 #[test]

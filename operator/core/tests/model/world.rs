@@ -32,6 +32,8 @@ pub enum Sabotage {
     HastyFinalizer,
     /// What a resource was asked to hold is in the status alone.
     NoContentTag,
+    /// Nobody asks the API server who else set something in the status.
+    BlindToOthers,
 }
 
 /// What goes wrong with one call.
@@ -57,6 +59,8 @@ pub struct Stored {
     pub suspend: bool,
     pub requested_at: Option<String>,
     pub record: Record<Request>,
+    /// When a backup was restored, until an operator writes: then it may have set every field anew.
+    pub restored: Option<Timestamp>,
 }
 
 /// One operator process.
@@ -85,8 +89,6 @@ pub struct World {
     secret: u64,
     objects: u64,
     pub story: Vec<String>,
-    /// An older status came back while something was under way or not yet shown: a deletion cannot know of it.
-    blind: bool,
 }
 
 impl World {
@@ -107,7 +109,6 @@ impl World {
             secret: 1,
             objects: 0,
             story: Vec::new(),
-            blind: false,
         };
         world.processes = (0..2).map(|_| world.new_process(0)).collect();
         world.create_object();
@@ -147,6 +148,7 @@ impl World {
                 suspend: false,
                 requested_at: None,
                 record: Record::default(),
+                restored: None,
             });
             self.remember();
         }
@@ -188,22 +190,14 @@ impl World {
             0 => return,
             n => self.history[choice % n].record.clone(),
         };
-        self.lose_record(old);
+        // The API server tells whole seconds.
+        let restored = Timestamp::from_second(self.now.as_second()).ok();
+        self.change(|stored| (stored.record, stored.restored) = (old, restored));
     }
 
     pub fn wipe(&mut self) {
-        self.lose_record(Record::default());
-    }
-
-    fn lose_record(&mut self, record: Record<Request>) {
-        let hidden = self.cloud.resources.iter().any(|r| r.shown > self.now);
-        let unresolved = self.stored.as_ref().is_some_and(|s| s.record.operation.is_some());
-        let sending = self.processes.iter().any(|p| matches!(p.pending, Some(Effect::Create(_))));
-        // An empty record, or that of another object, is known to be none; one that is only old is not.
-        let uid = self.stored.as_ref().map(|s| s.uid.clone());
-        let is_old = record.owner_uid == uid && !record.owns_nothing();
-        self.blind |= is_old && (hidden || unresolved || sending || !self.cloud.under_way.is_empty());
-        self.change(|stored| stored.record = record);
+        // It tells who set a field, not who took one away.
+        self.change(|stored| (stored.record, stored.restored) = (Record::default(), None));
     }
 
     pub fn rotate_secret(&mut self) {
@@ -327,6 +321,7 @@ impl World {
             resource_version: copy.version.to_string(),
             deleting: copy.deleting,
             has_finalizer: copy.finalizer,
+            status_set_by_others: copy.restored.filter(|_| self.sabotage != Sabotage::BlindToOthers),
             live,
         };
         let process = &mut self.processes[p];
@@ -478,8 +473,11 @@ impl World {
         }
         self.processes[p].unsaved = None;
         let record = record.clone();
-        let outcome =
-            if fault == Fault::LostBefore { self.lose(p) } else { self.patch(p, move |s| s.record = record) };
+        let outcome = if fault == Fault::LostBefore {
+            self.lose(p)
+        } else {
+            self.patch(p, |s| (s.record, s.restored) = (record, None))
+        };
         let outcome = if fault == Fault::LostAfter { self.lose(p) } else { outcome };
         let now = self.clock(p);
         self.processes[p].memory.fold(&effect, outcome, &self.limits, now);
@@ -551,11 +549,7 @@ impl World {
             let late = self.cloud.unknowns.list_lag + self.cloud.unknowns.late_effect
                 >= Limits::default().resolve_window;
             // Lists that lag for longer than the window can hide a resource from a deletion: the sweeper reports it.
-            return if alive.is_empty() || late || self.blind {
-                Ok(())
-            } else {
-                Err(format!("orphans: {alive:?}"))
-            };
+            return if alive.is_empty() || late { Ok(()) } else { Err(format!("orphans: {alive:?}")) };
         };
         if stored.deleting {
             return Err("stuck in deletion".into());
@@ -566,7 +560,7 @@ impl World {
         if ours.len() != 1 || alive.len() != 1 {
             let late = self.cloud.unknowns.list_lag + self.cloud.unknowns.late_effect
                 >= Limits::default().resolve_window;
-            let foreign = ours.len() == 1 && (late || self.blind);
+            let foreign = ours.len() == 1 && late;
             if !foreign {
                 return Err(format!("{} resources for {uid}, {} in all", ours.len(), alive.len()));
             }

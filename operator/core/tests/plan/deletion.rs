@@ -3,6 +3,7 @@
 use eci_api::image_cache::DeletionPolicy;
 use eci_core::cloud::Meaning;
 use eci_core::cloud_resource::{Effect, Next, Outcome};
+use jiff::Timestamp;
 
 use crate::scene::{Scene, owner};
 
@@ -212,6 +213,44 @@ fn what_is_hidden_is_waited_for_when_something_older_was_taken_for_a_lost_record
         t.wait(100);
         assert_eq!(t.run(), "delete imc-2 ObjectDeleted");
     }
+}
+
+#[test]
+fn what_is_hidden_is_waited_for_when_somebody_else_set_the_status() {
+    for restart in [false, true] {
+        let mut t = Scene::usable();
+        t.has("uid-1", "imc-2", 2, "Creating");
+        t.unlisted.insert("imc-2".into());
+        t.object.status_set_by_others = Some(t.now.wall);
+        t.new_version();
+        if restart {
+            t.restart();
+        }
+        t.delete();
+        assert_eq!(t.run(), "delete imc-1 ObjectDeleted");
+        t.ok();
+        t.wait(100);
+        assert!(t.run().starts_with("rest: Ready(Deleting) Reconciling(Deleting); wake 200s; busy"));
+        t.unlisted.clear();
+        t.wait(100);
+        assert_eq!(t.run(), "delete imc-2 ObjectDeleted");
+    }
+}
+
+#[test]
+fn that_somebody_else_set_the_status_is_written_down_once() {
+    let mut t = Scene::usable();
+    // The API server tells whole seconds.
+    let then = Timestamp::from_second(t.now.wall.as_second()).unwrap();
+    t.object.status_set_by_others = Some(then);
+    t.new_version();
+    t.run();
+    assert_eq!(t.last.record.lost, Some(then));
+    // Every field was written anew since.
+    t.object.status_set_by_others = None;
+    t.wait(10);
+    t.run();
+    assert_eq!(t.last.record.lost, Some(then));
 }
 
 #[test]

@@ -140,6 +140,16 @@ impl Server {
         }
     }
 
+    /// Puts another status in the place of an object's, as who restores a backup does.
+    pub fn restore(&self, place: &Place, status: Value) {
+        let entry = json!({ "manager": "restore", "operation": "Update", "subresource": "status",
+            "time": second(self.now()) });
+        self.change(place, |object| {
+            object["status"] = status;
+            object["metadata"]["managedFields"] = json!([entry]);
+        });
+    }
+
     /// Asks for the deletion of an object.
     pub fn delete(&self, place: &Place) {
         let now = self.now();
@@ -217,6 +227,8 @@ impl State {
                 let mut new = Value::clone(&old);
                 let status = merged(new.get("status").unwrap_or(&Value::Null), &body["status"]);
                 set(&mut new, "status", status);
+                // As if no field were left that somebody else had set.
+                set(&mut new["metadata"], "managedFields", Value::Null);
                 (200, self.store(&place, new, now))
             }
             (&Method::PATCH, None) if json_patch => {

@@ -320,20 +320,16 @@ impl<K: Burning> World<K> {
             }
             Act::Delete(_) => self.server.delete(&place),
             Act::Wipe(_) | Act::Restore(_) => {
-                // As at the process: a status that is lost while something is under way is what the protocol does not
-                // cover, when the object is deleted at once.
-                let quiet = ["operation", "successor"].iter().all(|field| status.get(field).is_none());
-                let has = ["imageCacheID", "dataCacheID"].iter().any(|field| status.get(field).is_some());
-                if !quiet || !has {
-                    return "not now: something is under way".into();
-                }
                 let old = self.backups.get(&number).and_then(|all| all.first()).cloned();
                 let new = old.filter(|_| matches!(act, Act::Restore(_)));
-                self.server.change(&place, |object| match (new, object.as_object_mut()) {
-                    (Some(status), _) => object["status"] = status,
-                    (None, Some(fields)) => drop(fields.remove("status")),
-                    (None, None) => {}
-                });
+                match new {
+                    Some(status) => self.server.restore(&place, status),
+                    None => self.server.change(&place, |object| {
+                        if let Some(fields) = object.as_object_mut() {
+                            fields.remove("status");
+                        }
+                    }),
+                }
                 self.overwritten.insert(found["metadata"]["uid"].as_str().unwrap_or_default().to_owned());
             }
             Act::Rotate | Act::Purge => {}

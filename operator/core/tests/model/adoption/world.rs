@@ -231,6 +231,7 @@ impl World {
                 resource_version: stored.version.to_string(),
                 deleting: stored.deleting,
                 has_finalizer: stored.finalizer,
+                status_set_by_others: None,
                 live: true,
             };
             let owner = object.owner.clone();
