@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::identity::TAG_UID;
 use super::place::PlaceLook;
 use super::{Create, Effect, Kind, Limits, Observed, Record, Turn};
@@ -25,6 +27,8 @@ pub struct Memory<K: Kind> {
     pub(super) guarded: Option<String>,
     /// Since when the object has had a finalizer and no record: the record was lost, or a process died between the two.
     pub(super) lost_since: Option<Mono>,
+    /// When the record was lost or overwritten, as it says, and since when the process knows.
+    pub(super) overwritten: Option<(Timestamp, Mono)>,
     /// An operation that this process recorded and has not sent.
     pub(super) fresh: Option<Fresh>,
     /// The definite answer to a create call that the status does not yet have.
@@ -73,6 +77,7 @@ impl<K: Kind> Default for Memory<K> {
             deleting_since: None,
             guarded: None,
             lost_since: None,
+            overwritten: None,
             fresh: None,
             answer: None,
             doubt: None,
@@ -198,7 +203,12 @@ impl<K: Kind> Memory<K> {
         let lost = seen.object.has_finalizer && record.owns_nothing() && !guarded;
         self.lost_since = self.lost_since.or(Some(now.mono)).filter(|_| lost);
         let turn = record.operation.as_ref().map(super::Operation::turn);
-        if turn != self.turn {
+        let overwritten = record.lost != self.overwritten.map(|(at, _)| at);
+        if overwritten {
+            self.overwritten = record.lost.map(|at| (at, now.mono));
+        }
+        // A turn that comes again with an older record may be followed by one that is under way.
+        if turn != self.turn || overwritten {
             self.turn = turn;
             self.turn_since = now.mono;
         }

@@ -88,7 +88,8 @@ impl<K: Kind> Pass<'_, K> {
     /// Whether the operation was looked for during a whole window; else what to do until then.
     pub(super) fn window_over(&mut self, turn: Turn) -> Result<(), Box<Decision<K>>> {
         let seen = if turn == LOST {
-            self.memory.deleting_since.or(self.memory.lost_since)
+            let overwritten = self.memory.overwritten.map(|(_, since)| since);
+            self.memory.deleting_since.or(self.memory.lost_since).max(overwritten)
         } else {
             Some(self.memory.turn_since)
         };

@@ -117,12 +117,12 @@ impl<K: Kind> Pass<'_, K> {
             };
             (owner.owns(tags), rank, attempt_of(tags), std::cmp::Reverse(K::id(view)))
         });
-        let unconfirmed = self.to_adopt();
-        let mine =
-            list.items.iter().filter(|v| owner.owns(K::tags(v)) && Some(K::id(v)) != unconfirmed.as_ref());
-        let highest = mine.filter_map(|v| attempt_of(K::tags(v))).max();
+        let highest = self.highest_listed();
         let Some(view) = best.cloned() else {
-            self.record.last_attempt = self.record.last_attempt.max(highest.unwrap_or(0));
+            // With a number in it, a lost record would pass for one that was kept, and what it knew of is still looked for.
+            if !self.lost_its_record() {
+                self.record.last_attempt = self.record.last_attempt.max(highest);
+            }
             return None;
         };
         // Nothing may be taken over on the word of an old copy or an old list.
@@ -144,8 +144,7 @@ impl<K: Kind> Pass<'_, K> {
             updating: false,
             broken: false,
         };
-        self.record.last_attempt =
-            self.record.last_attempt.max(highest.unwrap_or(0)).max(taken.attempt).max(1);
+        self.record.last_attempt = self.record.last_attempt.max(highest).max(taken.attempt).max(1);
         if self.lost_its_record() {
             self.record.lost = Some(self.now.wall);
         }
@@ -158,5 +157,14 @@ impl<K: Kind> Pass<'_, K> {
             self.succeed(taken);
         }
         Some(self.write())
+    }
+
+    /// The highest attempt of this object that the list shows.
+    pub(super) fn highest_listed(&self) -> i64 {
+        let owner = &self.seen.object.owner;
+        let unconfirmed = self.to_adopt();
+        let all = self.seen.list.into_iter().flat_map(|list| &list.items);
+        let mine = all.filter(|v| owner.owns(K::tags(v)) && Some(K::id(v)) != unconfirmed.as_ref());
+        mine.filter_map(|v| attempt_of(K::tags(v))).max().unwrap_or(0)
     }
 }

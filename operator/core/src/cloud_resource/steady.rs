@@ -406,7 +406,7 @@ impl<K: Kind> Pass<'_, K> {
         if let Some(plan) = self.wait_for_room(&progress, usable, &secrets) {
             return plan;
         }
-        let attempt = self.record.last_attempt.saturating_add(1);
+        let attempt = self.record.last_attempt.max(self.highest_listed()).saturating_add(1);
         self.record.last_attempt = attempt;
         if self.asked_again() {
             self.record.failed = None;

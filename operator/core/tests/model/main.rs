@@ -242,6 +242,32 @@ fn what_lists_hide_is_not_left_behind_after_a_lost_status() {
     }
 }
 
+/// As above, where lists still show what was replaced and is known to be gone: its number is no record.
+#[test]
+fn what_lists_still_show_is_no_record_after_a_lost_status() {
+    let events = [
+        Event::Work(0, 9, Fault::None),
+        Event::Work(0, 9, Fault::None),
+        Event::Wait(210),
+        Event::Work(0, 9, Fault::None),
+        Event::EditImage(2),
+        Event::Work(0, 9, Fault::None),
+        Event::Wait(2),
+        Event::Work(0, 9, Fault::None),
+        Event::Wait(61),
+        Event::Work(0, 9, Fault::None),
+        Event::Wipe,
+        Event::Work(0, 9, Fault::None),
+        Event::Work(0, 9, Fault::None),
+        Event::Crash(0, 0),
+        Event::Delete,
+    ];
+    for placed in [false, true] {
+        let unknowns = Unknowns { list_lag: Duration::from_secs(200), placed, ..forgetful() };
+        run(&unknowns, &events, Sabotage::None).unwrap_or_else(|story| panic!("{story}"));
+    }
+}
+
 /// An older status is put back while lists do not show what was built since, everybody restarts, and the object is deleted.
 #[test]
 fn what_lists_hide_is_not_left_behind_after_a_restored_status() {
