@@ -37,6 +37,7 @@ mod room;
 pub mod run;
 pub mod shutdown;
 mod sight;
+mod slim;
 pub mod snapshot;
 pub mod sweep;
 mod tasks;

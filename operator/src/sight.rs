@@ -16,6 +16,7 @@ use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 
 use crate::kubernetes::{PAGE, with_causes};
+use crate::slim::SlimPod;
 
 /// Longest text of an error that is kept, in characters.
 const ERROR_LIMIT: usize = 512;
@@ -84,6 +85,17 @@ impl<T> From<Event<T>> for Change<T> {
     }
 }
 
+impl<T> Change<T> {
+    fn map<U>(self, turn: impl FnOnce(T) -> U) -> Change<U> {
+        match self {
+            Self::Listing => Change::Listing,
+            Self::Seen(object) => Change::Seen(Box::new(turn(*object))),
+            Self::Gone(object) => Change::Gone(Box::new(turn(*object))),
+            Self::Listed => Change::Listed,
+        }
+    }
+}
+
 /// What a watch says. The number tells the watches of several namespaces apart.
 #[derive(Debug)]
 pub(crate) enum Sight {
@@ -142,8 +154,9 @@ pub(crate) fn all(
     ];
     for (number, namespace) in namespaces.iter().enumerate() {
         let namespace = namespace.as_ref();
-        streams
-            .push(stream_of(api(client, namespace), Watched::Pods, move |change| Sight::Pod(number, change)));
+        streams.push(stream_of(api(client, namespace), Watched::Pods, move |change: Change<SlimPod>| {
+            Sight::Pod(number, change.map(Pod::from))
+        }));
         let caches = move |change| Sight::ImageCache(number, change);
         streams.push(stream_of(api(client, namespace), Watched::ImageCaches, caches));
         let data = move |change| Sight::DataCache(number, change);

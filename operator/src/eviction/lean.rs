@@ -10,11 +10,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::Resource;
 use serde::Deserialize;
 
+use crate::slim;
+
 /// A pod, as far as it is read.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(super) struct LeanPod {
     /// Metadata.
-    #[serde(default)]
+    #[serde(deserialize_with = "slim::metadata", default)]
     pub(super) metadata: ObjectMeta,
     /// Spec.
     pub(super) spec: Option<LeanSpec>,

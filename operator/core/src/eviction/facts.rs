@@ -245,6 +245,29 @@ impl Pod {
     pub fn is_outside_budgets(&self) -> bool {
         self.phase == Phase::Pending || self.phase.is_terminal() || self.deletion.is_some()
     }
+
+    /// Whether it is not ready for a reason that time alone does not cure: a container that fails, or cannot be made. The
+    /// words are those of the kubelet.
+    pub fn is_stuck(&self) -> bool {
+        let stuck = |because: &str| {
+            matches!(
+                because,
+                "CrashLoopBackOff"
+                    | "Error"
+                    | "OOMKilled"
+                    | "StartError"
+                    | "ContainerCannotRun"
+                    | "RunContainerError"
+                    | "CreateContainerError"
+                    | "CreateContainerConfigError"
+                    | "ErrImagePull"
+                    | "ImagePullBackOff"
+                    | "ErrImageNeverPull"
+                    | "InvalidImageName"
+            )
+        };
+        !self.ready && self.not_ready_because.as_deref().is_some_and(stuck)
+    }
 }
 
 /// `spec.unhealthyPodEvictionPolicy` of a budget.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use eci_core::eviction::answer::Answer;
 use eci_core::eviction::forecast::{Starts, saved};
 use eci_core::eviction::why::Why;
-use eci_core::eviction::{Event, Pod, Promise, Report};
+use eci_core::eviction::{Event, Phase, Pod, Promise, Report};
 
 use super::scene::*;
 
@@ -132,6 +132,37 @@ fn a_forecast_is_told_a_second_after_the_last_notice_and_graded_at_the_end() {
         .find_map(|report| if let Report::Graded(grade) = report { Some(grade) } else { None });
     let grade = graded.unwrap();
     assert_eq!((&grade.forecast, grade.saved, grade.error_permille()), (forecast, 0, Some(250)));
+}
+
+/// Two of six are not ready yet: those that start will be, and let others go; those that crash will not.
+#[test]
+fn a_forecast_counts_on_pods_that_start_and_not_on_those_that_crash() {
+    for (because, allowed) in
+        [("ContainerCreating", true), ("CrashLoopBackOff", false), ("ErrImagePull", false)]
+    {
+        let mut all = pods(6);
+        for pod in &mut all[..4] {
+            pod.ready_since = pod.created.map(|at| at + jiff::SignedDuration::from_secs(20));
+        }
+        for pod in &mut all[4..] {
+            pod.ready = false;
+            pod.phase = Phase::Running;
+            pod.created = Some(wall(0));
+            pod.not_ready_because = Some(because.into());
+        }
+        // One more has to be healthy than is.
+        let mut short = budget(0, 4, 6);
+        short.desired = 5;
+        let mut scene = Scene::with(&all, &[short]);
+        scene.notice(&all[..4], 0);
+        scene.wait(1_000);
+        let forecast = scene.reports.iter().find_map(|report| match report {
+            Report::Forecast(forecast) => Some(forecast.saved),
+            _ => None,
+        });
+        let saved = forecast.flatten();
+        assert_eq!(saved.map(|saved| saved > 0), Some(allowed), "{because}: {saved:?}");
+    }
 }
 
 #[test]

@@ -161,7 +161,8 @@ impl Engine {
             let comes = if pod.ready { None } else { comes(pod, start, at) };
             healthy += i64::from(pod.ready);
             others += i64::from(!pod.ready);
-            starting += i64::from(comes.is_some() || (!pod.ready && start.is_none()));
+            let unknown = !pod.ready && start.is_none() && !pod.is_stuck();
+            starting += i64::from(comes.is_some() || unknown);
             match case {
                 Some(case) if case.budgets.len() == 1 || pod.is_outside_budgets() => {
                     course.doomed.push(doomed(pod, case, comes, start, self, key));
@@ -170,7 +171,7 @@ impl Engine {
                 Some(_) => {}
                 None => course.coming.extend(comes),
             }
-            course.coming_unknown |= !pod.ready && start.is_none();
+            course.coming_unknown |= unknown;
         }
         course.spare = healthy - i64::from(budget.desired);
         // Nobody has made them yet. Of a number of pods that have to be there, the disruption controller expects what it
@@ -251,8 +252,12 @@ fn is_saved(known: &Known, case: &Case, key: &BatchKey, at: At) -> bool {
         && is_in_time(case.notice.deadline.duration_since(when))
 }
 
-/// When a pod becomes ready that is not: when its start is over. One that takes twice as long does not get ready.
+/// When a pod becomes ready that is not: when its start is over. One that takes twice as long does not get ready, nor does
+/// one whose containers fail.
 fn comes(pod: &Pod, start: Option<Millis>, at: At) -> Option<Millis> {
+    if pod.is_stuck() {
+        return None;
+    }
     let (created, start) = (at.on_process_clock(pod.created?) + HALF_A_SECOND, start?);
     let late = created.saturating_add(start.saturating_mul(2)) < at.ms;
     (!late).then(|| created.saturating_add(start).max(at.ms))
