@@ -57,6 +57,19 @@ fn a_resource_that_shows_within_the_window_settles_the_call() {
 }
 
 #[test]
+fn a_record_that_was_overwritten_has_a_window_of_its_own() {
+    let mut t = unanswered();
+    t.wait(200);
+    t.object.status_set_by_others = Some(t.now.wall);
+    t.new_version();
+    assert_eq!(t.run(), LOOKING);
+    t.wait(299);
+    assert_eq!(t.run(), "rest: !Ready(Resolving) Reconciling(Resolving); wake 1s; busy; InProgress");
+    t.wait(2);
+    assert_eq!(t.run(), "create 1/2");
+}
+
+#[test]
 fn every_repetition_has_a_window_of_its_own() {
     let mut t = unanswered();
     t.wait(301);
